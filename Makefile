@@ -1,0 +1,61 @@
+# Two commands do everything on a fresh Debian 12 machine, as root, including
+# the installation of what they need:
+#   make demo    boot VMs from VMThunder volumes, on real kernels
+#   make test    all checks and tests; the last line counts them
+# The others need no root if Python can make virtual environments.
+
+PYTHON_VENV := .venv/bin/python
+SANDBOX := $(PYTHON_VENV) -m tests.lab.sandbox --
+
+.PHONY: help demo test unit functional lint pep8 mypy docs releasenotes cover
+.PHONY: config lab venv clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 5
+	@echo "  make unit | functional | lint | docs | releasenotes | cover | config | clean"
+
+demo: lab
+	@$(SANDBOX) $(PYTHON_VENV) -m demo
+
+test: lab
+	@$(PYTHON_VENV) -m tools.run_tests lint unit functional
+
+unit lint pep8 mypy: venv
+	@$(PYTHON_VENV) -m tools.run_tests $@
+
+functional: lab
+	@$(PYTHON_VENV) -m tools.run_tests $@
+
+docs: venv
+	@$(PYTHON_VENV) -m sphinx -q -W --keep-going -b html doc/source doc/build/html
+	@echo "doc/build/html/index.html"
+
+releasenotes: venv
+	@.venv/bin/reno -q lint
+	@$(PYTHON_VENV) -m sphinx -q -W --keep-going -b html \
+		releasenotes/source releasenotes/build/html
+	@echo "releasenotes/build/html/index.html"
+
+cover: venv
+	@$(PYTHON_VENV) -m coverage erase
+	@$(PYTHON_VENV) -m coverage run -m tools.run_tests unit
+	@$(PYTHON_VENV) -m coverage combine -q
+	@$(PYTHON_VENV) -m coverage html -q
+	@$(PYTHON_VENV) -m coverage report --fail-under=90
+
+# The sample configuration files in etc/, from the options in the code.
+config: venv
+	@for file in etc/oslo-config-generator/*.conf; do \
+		.venv/bin/oslo-config-generator --config-file "$$file" || exit 1; \
+	done
+
+lab:
+	@tools/prepare.sh lab
+
+venv:
+	@tools/prepare.sh
+
+clean:
+	rm -rf .cache .mypy_cache .stestr .hypothesis .tox .venv build dist
+	rm -rf doc/build releasenotes/build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

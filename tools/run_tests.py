@@ -1,0 +1,195 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Run suites of tests or checks and count what they say.
+
+    python -m tools.run_tests SUITE...
+
+The last line is ``N passed, N failed, N skipped``, summed over the suites.
+The exit status is 0 only if nothing failed and every suite ran something.
+"""
+
+import argparse
+import collections
+import dataclasses
+import os
+import subprocess
+import sys
+import time
+from typing import Any, Protocol
+
+import subunit
+import testtools
+from testtools.testresult.real import TestDict
+
+PYTHON = sys.executable
+STESTR = (PYTHON, '-m', 'stestr', 'run', '--subunit')
+SANDBOX = (PYTHON, '-m', 'tests.lab.sandbox', '--')
+DOTS_IN_LINE = 70
+
+# Statuses of subunit, and what they count as. A test still in progress at
+# the end of the stream died with its process.
+COUNTS_AS = {'success': 'passed', 'xfail': 'passed', 'skip': 'skipped',
+             'fail': 'failed', 'uxsuccess': 'failed', 'inprogress': 'failed',
+             'unknown': 'failed'}
+
+Counts = collections.Counter[str]
+
+
+class Suite(Protocol):
+    """What can be run and counted."""
+
+    def run(self) -> Counts:
+        """Run all of it, showing how it goes.
+
+        :returns: how many tests "passed", "failed" and "skipped".
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class Tests:
+    """Tests that stestr runs, as a stream of subunit."""
+
+    path: str
+    command: tuple[str, ...]
+    #: show a line per test, for tests that take their time
+    lines: bool = False
+
+    def run(self) -> Counts:
+        report = _Report(self.lines)
+        process = subprocess.Popen(
+            self.command, stdout=subprocess.PIPE,
+            env={**os.environ, 'OS_TEST_PATH': self.path})
+        result = testtools.CopyStreamResult(
+            [testtools.StreamToDict(report.test), _Output()])
+        result.startTestRun()
+        subunit.ByteStreamToStreamResult(
+            process.stdout, non_subunit_name='stdout').run(result)
+        result.stopTestRun()
+        status = process.wait()
+        report.end()
+        if not report.counts['failed'] and (status or not report.counts):
+            print(f'FAILED {self.path}: exit status {status} after '
+                  f'{report.counts.total()} tests')
+            report.counts['failed'] += 1
+        return report.counts
+
+
+class _Report:
+    """Shows each test as it ends, and counts."""
+
+    def __init__(self, lines: bool) -> None:
+        self.counts: Counts = collections.Counter()
+        self._lines = lines
+        self._dots = 0
+
+    def test(self, test: TestDict) -> None:
+        outcome = COUNTS_AS.get(test['status'])
+        if outcome is None:  # only listed, say
+            return
+        self.counts[outcome] += 1
+        if self._lines or outcome != 'passed':
+            self.end()
+            print(f'{outcome:8}{_seconds(test):6.1f} s  {test["id"]}')
+        else:
+            self._dot()
+        if outcome != 'passed':
+            for name, content in sorted(test['details'].items()):
+                text = content.as_text().strip()
+                if text:
+                    print(f'---- {name}\n{text}')
+        sys.stdout.flush()
+
+    def _dot(self) -> None:
+        self._dots += 1
+        print('.', end='')
+        if self._dots == DOTS_IN_LINE:
+            self.end()
+
+    def end(self) -> None:
+        """End the line of dots, if there is one."""
+        if self._dots:
+            print(f' {self.counts.total()}')
+            self._dots = 0
+
+
+class _Output(testtools.StreamResult):
+    """Passes on what isn't a test's: prints of a test or of the lab."""
+
+    def status(self, *args: Any, **packet: Any) -> None:
+        if packet.get('test_id') is None and packet.get('file_bytes'):
+            sys.stdout.flush()
+            os.write(sys.stdout.fileno(), packet['file_bytes'])
+
+
+@dataclasses.dataclass(frozen=True)
+class Checks:
+    """Commands that count as one test each."""
+
+    commands: tuple[tuple[str, ...], ...]
+
+    def run(self) -> Counts:
+        counts: Counts = collections.Counter()
+        for command in self.commands:
+            begin = time.monotonic()
+            good = subprocess.run((PYTHON, '-m') + command).returncode == 0
+            outcome = 'passed' if good else 'failed'
+            counts[outcome] += 1
+            print(f'{outcome:8}{time.monotonic() - begin:6.1f} s  '
+                  f'{" ".join(command)}', flush=True)
+        return counts
+
+
+PEP8 = ('flake8',)
+MYPY = ('mypy', '--cache-dir', '.cache/mypy')
+SUITES: dict[str, Suite] = {
+    'pep8': Checks((PEP8,)),
+    'mypy': Checks((MYPY,)),
+    'lint': Checks((PEP8, MYPY)),
+    'unit': Tests('./tests/unit', STESTR),
+    'functional': Tests('./tests/functional',
+                        SANDBOX + STESTR + ('--serial',), lines=True),
+}
+
+
+def _seconds(test: TestDict) -> float:
+    begin, end = test['timestamps']
+    return (end - begin).total_seconds() if begin and end else 0
+
+
+def _summary(counts: Counts) -> str:
+    return ', '.join(f'{counts[name]} {name}'
+                     for name in ('passed', 'failed', 'skipped'))
+
+
+def main() -> int:
+    """Run the suites named on the command line.
+
+    :returns: the process' exit status.
+    """
+    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser.add_argument('suites', nargs='+', choices=SUITES, metavar='SUITE',
+                        help=', '.join(SUITES))
+    total: Counts = collections.Counter()
+    for name in parser.parse_args().suites:
+        print(f'==== {name}', flush=True)
+        begin = time.monotonic()
+        counts = SUITES[name].run()
+        total += counts
+        print(f'==== {name}: {_summary(counts)} in '
+              f'{time.monotonic() - begin:.0f} s', flush=True)
+    print(_summary(total))
+    return 1 if total['failed'] else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
