@@ -1,0 +1,69 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Base of the functional tests: one lab, booted once, serves them all."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import typing
+import unittest
+
+from tests import lab
+
+# Where to leave the hosts' logs at the end, if set.
+_LOGS = 'VMTHUNDER_LAB_LOGS'
+
+_lab: lab.Lab | None = None
+
+
+def get_lab() -> lab.Lab:
+    """The process's lab, opened when first asked for.
+
+    :raises SandboxError: outside the sandbox
+    """
+    global _lab
+    if _lab is None:
+        opened = lab.Lab().__enter__()
+        atexit.register(_close, opened)
+        _lab = opened
+    return _lab
+
+
+def get_host(spec: lab.HostSpec) -> lab.Host:
+    """The lab's host of that name, started when first asked for, or again."""
+    hosts = get_lab().hosts
+    if spec.name not in hosts:
+        return get_lab().start_many([spec])[0]
+    host = hosts[spec.name]
+    if not host.alive:
+        host.power_on()
+    return host
+
+
+def _close(opened: lab.Lab) -> None:
+    destination = os.environ.get(_LOGS)
+    if destination:
+        opened.collect_logs(destination)
+    opened.close()
+
+
+class FunctionalTestCase(unittest.TestCase):
+    """A test that runs on the lab's hosts."""
+
+    lab: typing.ClassVar[lab.Lab]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        cls.lab = get_lab()
