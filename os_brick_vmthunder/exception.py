@@ -1,0 +1,87 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Everything the compute side can tell its caller went wrong.
+
+All are os-brick exceptions, so that Nova, Cinder and others treat them as
+they treat any connector's failure. A message names the thing and the remedy.
+"""
+
+from os_brick import exception as brick_exception
+
+from os_brick_vmthunder.i18n import _
+
+
+class VMThunderException(brick_exception.BrickException):
+    """Base of all; raise one of the classes below."""
+
+    message = _('VMThunder failed.')
+
+
+class InvalidConnection(VMThunderException):
+    """The connection info isn't a contract this host understands."""
+
+    message = _('Connection info of volume %(volume)s is refused: '
+                '%(reason)s')
+
+
+class ConfigurationError(VMThunderException):
+    """The host isn't set up for VMThunder."""
+
+    message = _('This host is not set up for VMThunder: %(reason)s')
+
+
+class MultipathError(VMThunderException):
+    """No usable multipath map for a LUN."""
+
+    message = _('No multipath map for %(what)s: %(reason)s')
+
+
+class CacheError(VMThunderException):
+    """The cache layer failed."""
+
+    message = _('Cache layer %(cache)s failed: %(reason)s')
+
+
+class DeviceMapperError(VMThunderException):
+    """A device-mapper command failed."""
+
+    message = _('Device mapper could not %(action)s %(device)s: %(reason)s')
+
+
+class DeviceBusy(VMThunderException):
+    """Something still uses a device that is to go."""
+
+    message = _('%(device)s is still in use by %(users)s: stop what uses it '
+                'and detach again.')
+
+
+class SnapshotInvalid(VMThunderException):
+    """The kernel declared a volume's snapshot invalid."""
+
+    message = _('The snapshot of volume %(volume)s is %(state)s: its data '
+                'cannot be read any more. Restore the volume from a backup '
+                'or make it again from its image.')
+
+
+class NotSupported(VMThunderException):
+    """A part of the connector's interface that isn't there yet."""
+
+    message = _('%(what)s is not supported by this release of VMThunder.')
+
+
+class TargetError(VMThunderException):
+    """LIO refused something."""
+
+    message = _('LIO could not %(action)s %(target)s: %(reason)s. Check that '
+                'the module target_core_mod is there, configfs is mounted '
+                'and the portals are addresses of this host.')

@@ -1,0 +1,50 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Locks between all processes of one host."""
+
+import contextlib
+from typing import Iterator
+
+from oslo_concurrency import lockutils
+from oslo_config import cfg
+
+_PREFIX = 'os-brick-'
+
+
+def _path() -> str | None:
+    # os-brick's own rule: its option, else oslo.concurrency's
+    return (cfg.CONF.os_brick.lock_path or
+            lockutils.get_lock_path(cfg.CONF))
+
+
+@contextlib.contextmanager
+def host_lock(kind: str, unique_id: str) -> Iterator[None]:
+    """Hold this host's lock on something named by a UUID.
+
+    There are 256 locks a kind, so that a host that sees many volumes in its
+    life doesn't collect a lock file for each. Two that share one only wait
+    for each other. A thread may not hold two of a kind.
+    """
+    with lockutils.lock(f'vmthunder-{kind}-{unique_id[:2]}', _PREFIX,
+                        external=True, lock_path=_path()):
+        yield
+
+
+def forget_portal_locks(portal: str, iqn: str) -> None:
+    """Remove the lock file that os-brick leaves for a target's portal.
+
+    The caller holds the host's lock on that target, so nobody waits for it.
+    """
+    lockutils.remove_external_lock_file(
+        f'connect_to_iscsi_portal-{portal}-{iqn}', _PREFIX,
+        lock_path=_path())
