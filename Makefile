@@ -5,7 +5,6 @@
 # The others need no root if Python can make virtual environments.
 
 PYTHON_VENV := .venv/bin/python
-SANDBOX := $(PYTHON_VENV) -m tests.lab.sandbox --
 
 .PHONY: help demo test unit functional lint pep8 mypy docs releasenotes cover
 .PHONY: config lab venv clean
@@ -15,7 +14,7 @@ help:
 	@echo "  make unit | functional | lint | docs | releasenotes | cover | config | clean"
 
 demo: lab
-	@$(SANDBOX) $(PYTHON_VENV) -m demo
+	@$(PYTHON_VENV) -m demo
 
 test: lab
 	@$(PYTHON_VENV) -m tools.run_tests lint unit functional
@@ -59,3 +58,4 @@ clean:
 	rm -rf .cache .mypy_cache .stestr .hypothesis .tox .venv build dist
 	rm -rf doc/build releasenotes/build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf "$${XDG_CACHE_HOME:-$$HOME/.cache}/vmthunder"

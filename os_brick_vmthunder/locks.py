@@ -40,6 +40,15 @@ def host_lock(kind: str, unique_id: str) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def host_lock_on_all(kind: str) -> Iterator[None]:
+    """Hold this host's locks on everything of a kind."""
+    with contextlib.ExitStack() as stack:
+        for number in range(256):
+            stack.enter_context(host_lock(kind, f'{number:02x}'))
+        yield
+
+
 def forget_portal_locks(portal: str, iqn: str) -> None:
     """Remove the lock file that os-brick leaves for a target's portal.
 

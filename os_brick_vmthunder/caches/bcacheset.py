@@ -1,0 +1,279 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The host's cache set: one cache device that all templates share."""
+
+import os
+from typing import Optional
+
+from oslo_concurrency import processutils
+from oslo_log import log as logging
+
+from os_brick_vmthunder.caches import backing
+from os_brick_vmthunder.caches import superblock
+from os_brick_vmthunder import conf
+from os_brick_vmthunder import devicemapper as dm
+from os_brick_vmthunder import exception
+from os_brick_vmthunder.i18n import _
+from os_brick_vmthunder import locks
+from os_brick_vmthunder.privileged import bcache
+from os_brick_vmthunder.privileged import blockdev
+from os_brick_vmthunder.privileged import loop
+from os_brick_vmthunder import sysfs
+
+LOG = logging.getLogger(__name__)
+
+_SETS = '/sys/fs/bcache'
+_SMALLEST = 1 << 30
+# The kernel counts used sectors of a bucket in 13 bits: a bucket of 4 MiB
+# counts as empty and is given away first.
+_BUCKET, _LARGEST_BUCKET = 512 << 10, 2 << 20
+_BUCKETS = 1 << 20  # each takes 16 bytes of memory
+_CONGESTED = ('congested_read_threshold_us', 'congested_write_threshold_us')
+
+# What ages the set: see CacheSet._age.
+_AGEING_ID = '00000000-0000-4000-8000-766d7468756e'
+_PERIODS = 10
+_OLD_BUCKETS = 4
+_REQUEST = 1 << 20
+
+
+class CacheSet:
+    """The cache device of this host and what the kernel makes of it."""
+
+    def __init__(self, config: conf.HostConfig) -> None:
+        self._config = config
+
+    def verify(self) -> None:
+        """Check that there can be a set, without touching any device.
+
+        :raises ConfigurationError: there can't; says what to do.
+        """
+        if not os.path.isdir(_SETS):
+            try:
+                bcache.load_module()
+            except (processutils.ProcessExecutionError, OSError):
+                raise exception.ConfigurationError(reason=_(
+                    'the kernel has no bcache; install a kernel with the '
+                    'module bcache, or set cache = none in %s.') %
+                    self._config.file)
+        device = self._config.cache_device
+        if device:
+            if not sysfs.has_node(device):
+                raise exception.ConfigurationError(reason=_(
+                    'cache device %(device)s is not there or is no block '
+                    'device; correct cache_device in %(file)s.') % {
+                        'device': device, 'file': self._config.file})
+            if self.find() is None:
+                self._is_formatted(device)
+        elif not os.path.exists(self._config.cache_file):
+            self._file_size()
+
+    def find(self) -> Optional[str]:
+        """Return the set's UUID if the kernel has it."""
+        device = self._config.cache_device or loop.find(
+            self._config.cache_file)
+        if not device:
+            return None
+        try:
+            return sysfs.link(sysfs.kernel_name(device), 'bcache', 'set')
+        except OSError:
+            return None
+
+    def ensure(self) -> str:
+        """Bring the set up; the first time ever, make it.
+
+        :returns: its UUID.
+        :raises ConfigurationError: the device holds something else.
+        :raises CacheError: the kernel refuses it.
+        """
+        with locks.host_lock('bcache', 'set'):
+            set_id = self.find()
+            if set_id is None:
+                try:
+                    set_id = self._register(self._device())
+                except (OSError, processutils.ProcessExecutionError) as error:
+                    raise _failure(str(error)) from error
+            if not self._is_ready(set_id):
+                self._age(set_id)
+                for name in _CONGESTED:
+                    bcache.set_attribute(f'{_SETS}/{set_id}/{name}', '0')
+        return set_id
+
+    def block_size(self, set_id: str) -> int:
+        """Return the size of the set's smallest request in bytes."""
+        text = sysfs.read(f'{_SETS}/{set_id}/block_size') or '0.5k'
+        return int(float(text.rstrip('k')) * 1024)
+
+    def destroy(self) -> None:
+        """Drop the set and everything in it.
+
+        :raises DeviceBusy: something is cached by it just now.
+        """
+        with locks.host_lock('bcache', 'set'):
+            set_id = self.find()
+            if set_id is not None:
+                self._stop(set_id)
+            try:
+                if self._config.cache_device:
+                    self._wipe()
+                else:
+                    loop.detach(self._config.cache_file)
+                    bcache.remove_file(self._config.cache_file)
+            except OSError as error:
+                raise _failure(str(error)) from error
+
+    def _device(self) -> str:
+        """Return the cache device, formatted."""
+        device = self._config.cache_device
+        if not device:
+            path = self._config.cache_file
+            if not os.path.exists(path):
+                size = self._file_size()
+                bcache.make_directory(os.path.dirname(path))
+                bcache.write_file(path, size, superblock.OFFSET,
+                                  superblock.cache(size, _bucket(size), 512))
+            return loop.attach(path)
+        if not self._is_formatted(device):
+            size = sysfs.size(device)
+            bcache.write_device(device, superblock.OFFSET, superblock.cache(
+                size, _bucket(size), block_size(device)))
+        return device
+
+    def _is_formatted(self, device: str) -> bool:
+        """Tell whether a cache device is ours; if not, it must be empty."""
+        if self._is_ours(device):
+            return True
+        try:
+            contents = blockdev.contents(device)
+        except processutils.ProcessExecutionError:
+            contents = _('of several kinds')
+        if contents:
+            raise exception.ConfigurationError(reason=_(
+                'cache device %(device)s holds something else '
+                '(%(contents)s). If it is not needed, run "wipefs --all '
+                '%(device)s"; if it is, correct cache_device in '
+                '%(file)s.') % {'device': device, 'contents': contents,
+                                'file': self._config.file})
+        if sysfs.size(device) < _SMALLEST:
+            raise self._too_small(device, sysfs.size(device))
+        return False
+
+    def _is_ours(self, device: str) -> bool:
+        found = superblock.parse(bcache.read(
+            device, superblock.OFFSET, superblock.LENGTH))
+        return found is not None and found.is_cache and found.ours
+
+    def _register(self, device: str) -> str:
+        bcache.register(device)
+        if not sysfs.wait(lambda: self.find() is not None):
+            raise _failure(_('the kernel does not take cache device '
+                             '%s; see the kernel log') % device)
+        return self.find() or ''
+
+    def _is_ready(self, set_id: str) -> bool:
+        return all(sysfs.read(f'{_SETS}/{set_id}/{name}') == '0'
+                   for name in _CONGESTED)
+
+    def _age(self, set_id: str) -> None:
+        """Make the set old enough to tell used buckets from unused ones.
+
+        The kernel gives the bucket away first whose worth is least. Worth
+        counts from the oldest bucket's age, in eighths of it, rounded down;
+        so as long as no bucket is older than seven periods, what was just
+        cached is worth nothing, as an unused bucket is, and about a tenth
+        of the first reads is lost. A period is 1/1024 of the set's size in
+        requests. So some buckets are filled with zeroes and left to grow
+        old while others are read again and again.
+        """
+        device = backing.BackingDevice(self._config.state_dir, _AGEING_ID)
+        device.disassemble()
+        cache = f'{_SETS}/{set_id}/cache0'
+        bucket = _bytes(sysfs.read(f'{cache}/bucket_size') or '512k')
+        buckets = int(sysfs.read(f'{cache}/nbuckets') or 0)
+        old = _OLD_BUCKETS * bucket
+        name = device.assemble(
+            [dm.Zero(device.start(), (old + _REQUEST) // sysfs.SECTOR)],
+            self.block_size(set_id), set_id)
+        try:
+            for offset in range(0, old, _REQUEST):
+                bcache.read_again(f'/dev/{name}', offset, _REQUEST, 1)
+            bcache.read_again(
+                f'/dev/{name}', old, _REQUEST,
+                _PERIODS * bucket * buckets // 1024 // _REQUEST + 1)
+        finally:
+            device.discard()
+
+    def _stop(self, set_id: str) -> None:
+        users = [name for name in os.listdir(f'{_SETS}/{set_id}')
+                 if name.startswith('bdev')]
+        if users:
+            raise exception.DeviceBusy(device=f'bcache set {set_id}',
+                                       users=', '.join(users))
+        bcache.set_attribute(f'{_SETS}/{set_id}/stop', '1')
+        if not sysfs.wait(lambda: not os.path.exists(f'{_SETS}/{set_id}'),
+                          60.0):
+            raise _failure(_('set %s does not stop') % set_id)
+
+    def _wipe(self) -> None:
+        device = self._config.cache_device
+        if self._is_ours(device):
+            bcache.write_device(device, superblock.OFFSET,
+                                bytes(superblock.LENGTH))
+
+    def _file_size(self) -> int:
+        """Return how large the cache file may become."""
+        directory = os.path.dirname(self._config.cache_file)
+        while not os.path.isdir(directory):
+            directory = os.path.dirname(directory)
+        status = os.statvfs(directory)
+        size = min(self._config.cache_size,
+                   status.f_bavail * status.f_frsize // 2)
+        size -= size % _LARGEST_BUCKET
+        if size < _SMALLEST:
+            raise self._too_small(self._config.cache_file, size)
+        return size
+
+    def _too_small(self, place: str,
+                   size: int) -> exception.ConfigurationError:
+        return exception.ConfigurationError(reason=_(
+            'there is room for a cache of %(size)d MiB only in %(place)s, '
+            'and it takes 1024; free some space, or name another cache_file '
+            'or cache_device in %(file)s.') % {
+                'size': size >> 20, 'place': place,
+                'file': self._config.file})
+
+
+def block_size(device: str) -> int:
+    """Return the size of a device's smallest request in bytes."""
+    kernel = sysfs.kernel_name(device)
+    for path in (('queue',), ('..', 'queue')):  # a partition has none
+        text = sysfs.attribute(kernel, *path, 'logical_block_size')
+        if text:
+            return int(text)
+    return sysfs.SECTOR
+
+
+def _bucket(size: int) -> int:
+    bucket = _BUCKET
+    while size // bucket > _BUCKETS and bucket < _LARGEST_BUCKET:
+        bucket *= 2
+    return bucket
+
+
+def _bytes(text: str) -> int:
+    units = {'k': 1 << 10, 'M': 1 << 20}
+    return int(float(text[:-1]) * units[text[-1]])
+
+
+def _failure(reason: str) -> exception.CacheError:
+    return exception.CacheError(cache='bcache', reason=reason)

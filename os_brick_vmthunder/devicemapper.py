@@ -1,0 +1,332 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Device-mapper devices: tables, and making and removing them safely.
+
+Every function may be called again after a crash. What exists is read from
+the kernel; a device is known by its name and marked by its UUID.
+"""
+
+import dataclasses
+from typing import Iterator, Optional, Protocol, Sequence
+
+from oslo_concurrency import processutils
+from oslo_log import log as logging
+
+from os_brick_vmthunder import exception
+from os_brick_vmthunder.i18n import _
+from os_brick_vmthunder.privileged import blockdev
+from os_brick_vmthunder.privileged import dmsetup
+from os_brick_vmthunder import sysfs
+
+LOG = logging.getLogger(__name__)
+
+
+class Target(Protocol):
+    """One line of a table; start and length are in sectors of 512 bytes."""
+
+    @property
+    def start(self) -> int: ...
+
+    @property
+    def length(self) -> int: ...
+
+    def render(self) -> str:
+        """Return the line; devices are named by number, as the kernel does.
+
+        :raises OSError: a device that the target stands on isn't there.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class Linear:
+    """Sectors of a device, from an offset in sectors on."""
+
+    start: int
+    length: int
+    device: str
+    offset: int = 0
+
+    def render(self) -> str:
+        return (f'{self.start} {self.length} linear '
+                f'{sysfs.number(self.device)} {self.offset}')
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunked:
+    """Sectors of a device; no request that passes crosses a chunk's end.
+
+    :ivar chunk_sectors: a power of two that divides the length.
+    """
+
+    start: int
+    length: int
+    device: str
+    chunk_sectors: int
+
+    def render(self) -> str:
+        return (f'{self.start} {self.length} striped 1 {self.chunk_sectors} '
+                f'{sysfs.number(self.device)} 0')
+
+
+@dataclasses.dataclass(frozen=True)
+class Zero:
+    """Zeroes."""
+
+    start: int
+    length: int
+
+    def render(self) -> str:
+        return f'{self.start} {self.length} zero'
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """Writable view of an origin whose changes go to another device.
+
+    :ivar cow: the device that takes what is written.
+    :ivar chunk_sectors: the unit of copying; what the store itself says wins.
+    :ivar persistent: the store outlives the device.
+    """
+
+    start: int
+    length: int
+    origin: str
+    cow: str
+    chunk_sectors: int
+    persistent: bool = True
+
+    def render(self) -> str:
+        return (f'{self.start} {self.length} snapshot '
+                f'{sysfs.number(self.origin)} {sysfs.number(self.cow)} '
+                f'{"P" if self.persistent else "N"} {self.chunk_sectors}')
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """A device-mapper device.
+
+    :ivar kernel: the kernel's name, as 'dm-3'.
+    :ivar uuid: what marks whose it is; empty if it has none.
+    :ivar suspended: it lets no request pass.
+    """
+
+    name: str
+    kernel: str
+    uuid: str
+    suspended: bool
+
+    @property
+    def path(self) -> str:
+        return path_of(self.name)
+
+
+@dataclasses.dataclass(frozen=True)
+class SnapshotStatus:
+    """State of a snapshot.
+
+    :ivar state: 'valid', or what the kernel says instead, as 'Invalid'.
+    :ivar used: sectors of the store in use, metadata included.
+    :ivar total: sectors of the store.
+    :ivar metadata: sectors in use for metadata.
+    """
+
+    state: str
+    used: int = 0
+    total: int = 0
+    metadata: int = 0
+
+    @property
+    def valid(self) -> bool:
+        return self.state == 'valid'
+
+
+def path_of(name: str) -> str:
+    """Return the path of the device of a name."""
+    return f'/dev/mapper/{name}'
+
+
+def devices() -> Iterator[Device]:
+    """Yield all device-mapper devices of this host."""
+    for kernel in sysfs.names('dm-'):
+        name = sysfs.attribute(kernel, 'dm', 'name')
+        if name:
+            yield Device(
+                name, kernel, sysfs.attribute(kernel, 'dm', 'uuid') or '',
+                sysfs.attribute(kernel, 'dm', 'suspended') == '1')
+
+
+def find(name: str) -> Optional[Device]:
+    """Return the device of a name, if there is one."""
+    return next((device for device in devices() if device.name == name),
+                None)
+
+
+def find_uuid(uuid: str) -> Optional[str]:
+    """Return the kernel's path, as '/dev/dm-3', of the device of a UUID."""
+    return next((f'/dev/{device.kernel}' for device in devices()
+                 if device.uuid == uuid), None)
+
+
+def name_of(device: str) -> str:
+    """Return the device-mapper name of a device.
+
+    :param device: any path of the device.
+    :raises DeviceMapperError: it is no device-mapper device.
+    """
+    try:
+        name = sysfs.read(f'{sysfs.directory(device)}/dm/name')
+    except OSError:
+        name = None
+    if not name:
+        raise exception.DeviceMapperError(
+            action='find', device=device,
+            reason=_('it is not a device-mapper device'))
+    return name
+
+
+def table(name: str) -> str:
+    """Return the table that a device works by; empty if it has none yet.
+
+    :raises DeviceMapperError: there is no such device.
+    """
+    try:
+        return dmsetup.table(name)
+    except (processutils.ProcessExecutionError, OSError) as error:
+        raise _failure('read the table of', name, error) from error
+
+
+def snapshot_status(name: str) -> SnapshotStatus:
+    """Return the state of a snapshot.
+
+    :raises DeviceMapperError: there is no such device, or it's no snapshot.
+    """
+    try:
+        words = dmsetup.status(name).split()
+    except (processutils.ProcessExecutionError, OSError) as error:
+        raise _failure('read the status of', name, error) from error
+    if len(words) < 4 or words[2] != 'snapshot':
+        raise exception.DeviceMapperError(
+            action='read the status of', device=name,
+            reason=_('it is no snapshot'))
+    used, slash, total = words[3].partition('/')
+    if not slash:
+        return SnapshotStatus(' '.join(words[3:]))
+    return SnapshotStatus('valid', int(used), int(total),
+                          int(words[4]) if len(words) > 4 else 0)
+
+
+def create(name: str, uuid: str, targets: Sequence[Target],
+           readonly: bool = False) -> str:
+    """Make a device, or find that it is there.
+
+    A device of this name that isn't what is asked for goes first, unless it
+    is used: a crash may have left it without a table, or with one over
+    devices that are gone.
+
+    :param uuid: 'VMTHUNDER-<kind>-<id>'.
+    :param targets: the lines of its table, in order.
+    :returns: its path; the node is there.
+    :raises DeviceBusy: another device of this name is in use.
+    :raises DeviceMapperError: the kernel refuses it.
+    """
+    try:
+        wanted = [target.render() for target in targets]
+    except OSError as error:
+        raise _failure('create', name, error) from error
+    device = find(name)
+    if device is not None and not _is(device, uuid, wanted):
+        LOG.info('Device %s is not as it should be; it is made again', name)
+        remove(name)
+        device = None
+    if device is None:
+        try:
+            dmsetup.create(name, uuid, '\n'.join(wanted), readonly)
+        except (processutils.ProcessExecutionError, OSError) as error:
+            raise _failure('create', name, error) from error
+    _wait_for_node(name)
+    return path_of(name)
+
+
+def remove(name: str) -> None:
+    """Remove a device; it is all right if it isn't there.
+
+    :raises DeviceBusy: something has it open; it stays as it is.
+    :raises DeviceMapperError: the kernel refuses.
+    """
+    device = find(name)
+    if device is None:
+        return
+    users = _holders(device.kernel)
+    if users:
+        raise exception.DeviceBusy(device=device.path,
+                                   users=', '.join(users))
+    try:
+        dmsetup.remove(name)
+    except (processutils.ProcessExecutionError, OSError) as error:
+        if find(name) is None:
+            return
+        users = (_holders(device.kernel) or
+                 blockdev.openers(f'/dev/{device.kernel}'))
+        if users or 'busy' in str(error).lower():
+            raise exception.DeviceBusy(
+                device=device.path,
+                users=', '.join(users) or _('an unknown process')) from error
+        raise _failure('remove', name, error) from error
+
+
+def holders(device: str) -> list[str]:
+    """Return the names of the devices that stand on a device.
+
+    :param device: any path of it.
+    """
+    try:
+        return _holders(sysfs.kernel_name(device))
+    except OSError:
+        return []
+
+
+def _holders(kernel: str) -> list[str]:
+    return [sysfs.attribute(holder, 'dm', 'name') or holder
+            for holder in sysfs.listing(kernel, 'holders')]
+
+
+def _is(device: Device, uuid: str, wanted: list[str]) -> bool:
+    if device.uuid != uuid or device.suspended:
+        return False
+    lines = [line.strip() for line in table(device.name).splitlines()]
+    return lines == wanted
+
+
+def _wait_for_node(name: str) -> None:
+    """Wait until udev (or dmsetup itself) has made the device's node."""
+
+    def there() -> bool:
+        device = find(name)
+        try:
+            return (device is not None and
+                    sysfs.kernel_name(device.path) == device.kernel)
+        except OSError:
+            return False
+
+    if not sysfs.wait(there):
+        raise exception.DeviceMapperError(
+            action='create', device=name,
+            reason=_('its node %s did not appear; check that udevd runs') %
+            path_of(name))
+
+
+def _failure(action: str, name: str,
+             error: Exception) -> exception.DeviceMapperError:
+    reason = getattr(error, 'stderr', None) or str(error)
+    return exception.DeviceMapperError(action=action, device=name,
+                                       reason=reason.strip())

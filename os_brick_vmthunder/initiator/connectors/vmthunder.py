@@ -1,0 +1,178 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""os-brick's connector for ``vmthunder`` connections."""
+
+import contextlib
+from typing import Any, Iterator, Optional
+
+from os_brick import exception as brick_exception
+from os_brick import initiator
+from os_brick.initiator.connectors import base
+from os_brick.initiator.connectors import iscsi
+from os_brick import utils
+from oslo_log import log as logging
+
+from os_brick_vmthunder import caches
+from os_brick_vmthunder import conf
+from os_brick_vmthunder import connection
+from os_brick_vmthunder import exception
+from os_brick_vmthunder.i18n import _
+from os_brick_vmthunder import locks
+from os_brick_vmthunder import paths
+from os_brick_vmthunder import snapshot
+from os_brick_vmthunder import stack
+
+LOG = logging.getLogger(__name__)
+
+
+class VMThunderConnector(base.BaseLinuxConnector):
+    """Attaches volumes whose template this host caches.
+
+    Every step finds what an earlier, killed attempt left and goes on from
+    there; nothing is remembered between calls.
+    """
+
+    def __init__(self, root_helper: str, driver: Any = None,
+                 execute: Any = None, use_multipath: bool = True,
+                 device_scan_attempts: int =
+                 initiator.DEVICE_SCAN_ATTEMPTS_DEFAULT,
+                 *args: Any, **kwargs: Any) -> None:
+        # Always multipath, whatever the caller's own policy: only a map
+        # can queue when the network is away.
+        self._iscsi = iscsi.ISCSIConnector(
+            root_helper, driver=driver, execute=execute, use_multipath=True,
+            device_scan_attempts=device_scan_attempts)
+        super().__init__(root_helper, driver=driver, execute=execute,
+                         device_scan_attempts=device_scan_attempts,
+                         *args, **kwargs)
+        self._paths = paths.Paths(self._iscsi, root_helper)
+        self._cache = caches.create(conf.load())
+
+    @staticmethod
+    def get_connector_properties(root_helper: str, *args: Any,
+                                 **kwargs: Any) -> dict[str, Any]:
+        """Announce to Cinder that this host takes vmthunder connections.
+
+        :returns: ``{'vmthunder': {'version': newest contract version}}``
+        """
+        return {'vmthunder': {'version': connection.VERSION}}
+
+    def set_execute(self, execute: Any) -> None:
+        super().set_execute(execute)
+        self._iscsi.set_execute(execute)
+
+    def get_search_path(self) -> str:
+        return '/dev/mapper'
+
+    def get_volume_paths(
+            self, connection_properties: dict[str, Any]) -> list[str]:
+        """Return the volume's device, if it is attached here."""
+        volume = connection.Connection.from_dict(connection_properties)
+        found = snapshot.VolumeSnapshot(volume).find()
+        return [found] if found else []
+
+    @utils.trace
+    def connect_volume(self, connection_properties: dict[str, Any]
+                       ) -> dict[str, str]:
+        """Attach a volume.
+
+        :param connection_properties: see :mod:`.connection`.
+        :returns: ``{'type': 'block', 'path': the volume's device}``
+        :raises VMThunderException: attached nothing, left nothing behind.
+        """
+        volume = connection.Connection.from_dict(connection_properties)
+        device = snapshot.VolumeSnapshot(volume)
+        self._cache.verify()
+        self._paths.verify()
+        with locks.host_lock('volume', volume.volume_id):
+            if device.find() and not paths.running(volume.diff):
+                # The diff was taken from this host behind its back, and
+                # another may have written to it since: what the kernel
+                # knows of it is stale, as are the sessions' secrets.
+                device.remove()
+                self._paths.disconnect(volume.diff, force=True)
+            with self._undone_on_error(volume, device):
+                path = self._build(volume, device)
+        return {'type': 'block', 'path': path}
+
+    @utils.trace
+    def disconnect_volume(self, connection_properties: dict[str, Any],
+                          device_info: Optional[dict[str, Any]],
+                          force: bool = False,
+                          ignore_errors: bool = False) -> None:
+        """Detach a volume, and its template with the last one.
+
+        :param connection_properties: as for connecting.
+        :param device_info: not used, all is read from the system.
+        :param force: go on after a failed step and tell at the end.
+        :param ignore_errors: with force, don't tell either.
+        :raises DeviceBusy: something still has the volume's device open.
+        """
+        volume = connection.Connection.from_dict(connection_properties)
+        errors = brick_exception.ExceptionChainer()
+        with locks.host_lock('volume', volume.volume_id):
+            self._take_down(volume, errors, force)
+        if errors and not ignore_errors:
+            raise errors
+
+    def extend_volume(self, connection_properties: dict[str, Any]) -> int:
+        """Not in this release."""
+        raise exception.NotSupported(
+            what=_('Extending an attached volume'))
+
+    def get_all_available_volumes(
+            self,
+            connection_properties: Optional[dict[str, Any]] = None,
+    ) -> list[str]:
+        return []
+
+    def _build(self, volume: connection.Connection,
+               device: snapshot.VolumeSnapshot) -> str:
+        diff = self._paths.connect(volume.diff)
+        with locks.host_lock('template', volume.template.id):
+            cached = self._stack(volume).build()
+            return device.create(cached, diff)
+
+    def _take_down(self, volume: connection.Connection,
+                   errors: brick_exception.ExceptionChainer,
+                   force: bool) -> None:
+        with errors.context(force, 'Removing the device of volume %s failed',
+                            volume.volume_id):
+            snapshot.VolumeSnapshot(volume).remove()
+        with errors.context(force, 'Releasing template %s failed',
+                            volume.template.id):
+            with locks.host_lock('template', volume.template.id):
+                self._stack(volume).release(force)
+        with errors.context(force, 'Disconnecting the diff of volume %s '
+                            'failed', volume.volume_id):
+            self._paths.disconnect(volume.diff, force)
+
+    def _stack(self, volume: connection.Connection) -> stack.HostStack:
+        return stack.HostStack(volume.template, self._paths, self._cache)
+
+    @contextlib.contextmanager
+    def _undone_on_error(self, volume: connection.Connection,
+                         device: snapshot.VolumeSnapshot) -> Iterator[None]:
+        attached = device.find() is not None
+        try:
+            yield
+        except Exception:
+            if attached:
+                raise  # a guest may be using it
+            errors = brick_exception.ExceptionChainer()
+            self._take_down(volume, errors, force=True)
+            if errors:
+                LOG.warning('Undoing the attach of volume %(volume)s left '
+                            'something behind: %(errors)s',
+                            {'volume': volume.volume_id, 'errors': errors})
+            raise

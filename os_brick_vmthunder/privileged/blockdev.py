@@ -1,0 +1,95 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What only root may do to block devices, or know of them."""
+
+import errno
+import fcntl
+import mmap
+import os
+
+from oslo_concurrency import processutils
+
+from os_brick_vmthunder import privileged
+
+_NOTHING_FOUND = 2  # blkid's exit status
+_BLKFLSBUF = 0x1261
+
+
+@privileged.default.entrypoint
+def zero(device: str, length: int) -> None:
+    """Write zeroes to the start of a device; they are on the disk then.
+
+    The page cache is passed by, so that nothing stale stays in it.
+
+    :param length: in bytes, a multiple of the device's block size.
+    """
+    handle = os.open(device, os.O_WRONLY | os.O_DIRECT)
+    try:
+        with mmap.mmap(-1, length) as zeroes:
+            if os.pwritev(handle, [zeroes], 0) != length:
+                raise OSError(errno.EIO, 'short write', device)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@privileged.default.entrypoint
+def flush(device: str) -> None:
+    """Have all that was written to a device on the disk, and only there."""
+    handle = os.open(device, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+        fcntl.ioctl(handle, _BLKFLSBUF)
+    finally:
+        os.close(handle)
+
+
+@privileged.default.entrypoint
+def contents(device: str) -> str:
+    """Return what is on a device, as 'ext4' or 'dos'; empty if nothing.
+
+    :raises ProcessExecutionError: the device can't be read, or what is
+        found is ambiguous.
+    """
+    output, _stderr = processutils.execute(
+        'blkid', '--probe', '--output', 'export', device,
+        check_exit_code=[0, _NOTHING_FOUND])
+    values = dict(line.partition('=')[::2] for line in output.splitlines())
+    return values.get('TYPE') or values.get('PTTYPE') or ''
+
+
+@privileged.default.entrypoint
+def openers(device: str) -> list[str]:
+    """Return the processes that have a device open, as 'qemu (1234)'.
+
+    Processes that may not be looked into are left out.
+    """
+    number = os.stat(device).st_rdev
+    found = []
+    for process in filter(str.isdigit, os.listdir('/proc')):
+        try:
+            handles = os.listdir(f'/proc/{process}/fd')
+            if any(_number(f'/proc/{process}/fd/{handle}') == number
+                   for handle in handles):
+                with open(f'/proc/{process}/comm') as name:
+                    found.append(f'{name.read().strip()} ({process})')
+        except OSError:
+            continue
+    return found
+
+
+def _number(path: str) -> int:
+    try:
+        return os.stat(path).st_rdev
+    except OSError:
+        return 0

@@ -1,0 +1,116 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Loop devices by the kernel's own interface, without a process."""
+
+import errno
+import fcntl
+import os
+import struct
+from typing import Optional
+
+from os_brick_vmthunder import privileged
+from os_brick_vmthunder import sysfs
+
+_CONTROL = '/dev/loop-control'
+_GET_FREE = 0x4C82
+_CONFIGURE = 0x4C0A
+_CLEAR = 0x4C01
+_DIRECT_IO = 16
+# struct loop_config: fd, block size, struct loop_info64 with its flags and
+# file name, and reserved words
+_CONFIG = struct.Struct('=II 5Q 3I I 64s 64s 32s 2Q 8Q')
+_ATTEMPTS = 64
+
+
+def find(path: str) -> Optional[str]:
+    """Return the loop device of a file, if it has one."""
+    path = os.path.realpath(path)
+    for name in sysfs.names('loop'):
+        if sysfs.attribute(name, 'loop', 'backing_file') == path:
+            return f'/dev/{name}'
+    return None
+
+
+@privileged.default.entrypoint
+def attach(path: str) -> str:
+    """Give a file a loop device, or find the one it has.
+
+    Requests pass the page cache by where the file system can do that: what
+    a flush has to wait for then is short.
+
+    :returns: path of the loop device; its node is there.
+    :raises OSError: the file can't be opened, or the kernel refuses.
+    """
+    device = find(path)
+    if device is not None:
+        return device
+    path = os.path.realpath(path)
+    file = os.open(path, os.O_RDWR)
+    try:
+        for _attempt in range(_ATTEMPTS):
+            device = _configure_free(file, path)
+            if device is not None:
+                return device
+    finally:
+        os.close(file)
+    raise OSError(errno.EBUSY, 'no free loop device for', path)
+
+
+@privileged.default.entrypoint
+def detach(path: str) -> None:
+    """Take a file's loop device away; it is all right if it has none.
+
+    :raises OSError: it does not go: something has it open.
+    """
+    device = find(path)
+    if device is None:
+        return
+    handle = os.open(device, os.O_RDONLY)
+    try:
+        fcntl.ioctl(handle, _CLEAR)
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # gone already
+            raise
+    finally:
+        os.close(handle)
+    # who has it open still, as udev may, is waited for by the kernel
+    if not sysfs.wait(lambda: find(path) != device):
+        raise OSError(errno.EBUSY, 'the loop device is in use', device)
+
+
+def _configure_free(file: int, path: str) -> Optional[str]:
+    """Return a free loop device with the file in it; None if it was taken."""
+    control = os.open(_CONTROL, os.O_RDWR)
+    try:
+        device = f'/dev/loop{fcntl.ioctl(control, _GET_FREE)}'
+    finally:
+        os.close(control)
+    sysfs.wait(lambda: os.path.exists(device))
+    config = _CONFIG.pack(
+        file, 0, 0, 0, 0, 0, 0, 0, 0, 0, _DIRECT_IO,
+        os.fsencode(path)[:63], b'', b'', 0, 0, *[0] * 8)
+    try:
+        handle = os.open(device, os.O_RDWR)
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ENOENT):
+            return None
+        raise
+    try:
+        fcntl.ioctl(handle, _CONFIGURE, config)
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            return None
+        raise
+    finally:
+        os.close(handle)
+    return device

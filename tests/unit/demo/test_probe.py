@@ -1,0 +1,89 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+import pathlib
+import tempfile
+import unittest
+from unittest import mock
+
+from demo import probe
+from demo import results
+
+WWID = '36001405aaaaaaaabbbb5ccc8dddeeeeeeeeeeee'
+
+
+class ProbeTest(unittest.TestCase):
+    """Over a /sys made of ordinary files."""
+
+    def setUp(self):
+        super().setUp()
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.sys = pathlib.Path(directory.name)
+        (self.sys / 'block').mkdir()
+        for name, path in (('_BLOCK', 'block'),
+                           ('_SESSIONS', 'class/iscsi_session')):
+            patch = mock.patch.object(probe, name, self.sys / path)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def file(self, path, text):
+        path = self.sys / path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'{text}\n')
+
+    def device(self, number, name, uuid, below=()):
+        self.file(f'block/dm-{number}/dm/name', name)
+        self.file(f'block/dm-{number}/dm/uuid', uuid)
+        (self.sys / f'block/dm-{number}/holders').mkdir()
+        for device in below:
+            self.file(f'block/dm-{number}/slaves/{device}/x', '')
+            self.file(f'block/{device}/holders/dm-{number}/x', '')
+
+    def disk(self, name, sectors):
+        self.file(f'block/{name}/stat', f'  7 0 {sectors} 1 2 3 4 5 6 7 8')
+
+    def template(self):
+        self.disk('sda', 100)
+        self.disk('sdb', 20)
+        self.disk('sdc', 9999)
+        self.device(0, 'template', f'mpath-{WWID}', ('sda', 'sdb'))
+        self.device(1, 'diff', 'mpath-other', ('sdc',))
+
+    def test_reads_of_all_paths(self):
+        self.template()
+        self.assertEqual(results.Reading(120 * 512), probe.read(WWID))
+
+    def test_cache_above(self):
+        self.template()
+        self.device(2, 'backing', 'vmthunder-x', ('dm-0',))
+        self.file('block/dm-2/bcache/stats_total/cache_hits', 5)
+        self.file('block/dm-2/bcache/stats_total/cache_misses', 6)
+        self.assertEqual(results.Reading(120 * 512, 5, 6), probe.read(WWID))
+
+    def test_not_attached(self):
+        self.assertEqual(results.Reading(), probe.read(WWID))
+
+    def test_leftovers(self):
+        self.assertEqual([], probe.leftovers())
+        self.template()
+        self.file('class/iscsi_session/session3/state', 'LOGGED_IN')
+        self.assertEqual({'template', 'diff', 'session3'},
+                         set(probe.leftovers()))
+
+
+class ReadingTest(unittest.TestCase):
+
+    def test_arithmetic(self):
+        one, two = results.Reading(5, 3, 1), results.Reading(7, 4, 4)
+        self.assertEqual(results.Reading(12, 7, 5), one + two)
+        self.assertEqual(results.Reading(2, 1, 3), two - one)

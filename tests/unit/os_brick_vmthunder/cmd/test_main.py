@@ -1,0 +1,91 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+import contextlib
+import io
+import unittest
+from unittest import mock
+
+import ddt
+
+from os_brick_vmthunder.caches import base
+from os_brick_vmthunder.cmd import main
+from os_brick_vmthunder import exception
+
+ONE = 'aaaaaaaa-bbbb-5ccc-8ddd-eeeeeeeeeeee'
+OTHER = 'bbbbbbbb-bbbb-5ccc-8ddd-eeeeeeeeeeee'
+
+
+@ddt.ddt
+class MainTest(unittest.TestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.cache = mock.Mock()
+        self.held = []
+        for target, name, new in (
+                (main.caches, 'create', lambda config: self.cache),
+                (main.conf, 'load', lambda file: file),
+                (main, '_become_privileged', lambda path: None),
+                (main.locks, 'host_lock', self._lock),
+                (main.locks, 'host_lock_on_all', self._lock)):
+            patch = mock.patch.object(target, name, new)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    @contextlib.contextmanager
+    def _lock(self, *what):
+        self.held.append(what)
+        yield
+
+    def run_it(self, *arguments):
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), \
+                contextlib.redirect_stderr(err):
+            try:
+                status = main.main(arguments)
+            except SystemExit as end:
+                status = end.code
+        return status, out.getvalue(), err.getvalue()
+
+    def test_list(self):
+        self.cache.templates.return_value = [OTHER, ONE]
+        self.cache.stats.side_effect = {
+            ONE: base.CacheStats(5 << 20, 3 << 20, 70, 4), OTHER: None}.get
+        status, out, _err = self.run_it('cache', 'list')
+        self.assertEqual(0, status)
+        _head, one, other = out.splitlines()
+        self.assertEqual([ONE, 'attached', '5', '3', '70', '4'], one.split())
+        self.assertEqual([OTHER, 'kept'], other.split()[:2])
+
+    def test_drop_one(self):
+        self.assertEqual((0, '', ''), self.run_it('cache', 'drop', ONE))
+        self.cache.forget.assert_called_once_with(ONE)
+        self.assertEqual([('template', ONE)], self.held)
+
+    def test_drop_all(self):
+        self.assertEqual((0, '', ''), self.run_it('cache', 'drop', '--all'))
+        self.cache.clear.assert_called_once_with()
+        self.assertEqual([('template',)], self.held)
+
+    def test_what_is_in_use_is_told(self):
+        self.cache.forget.side_effect = exception.DeviceBusy(
+            device='x', users='volume y')
+        status, _out, err = self.run_it('cache', 'drop', ONE)
+        self.assertEqual(1, status)
+        self.assertIn('in use by volume y', err)
+
+    @ddt.data([], ['cache'], ['cache', 'drop'], ['cache', 'drop', '../x'],
+              ['cache', 'drop', ONE, '--all'])
+    def test_wrong_usage(self, arguments):
+        self.assertEqual(2, self.run_it(*arguments)[0])
+        self.assertEqual([], self.held)

@@ -1,0 +1,255 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The privileged steps below caches and device mapper."""
+
+import errno
+import fcntl
+import os
+import tempfile
+import unittest
+from unittest import mock
+
+from os_brick_vmthunder import privileged
+from os_brick_vmthunder.privileged import bcache
+from os_brick_vmthunder.privileged import blockdev
+from os_brick_vmthunder.privileged import dmsetup
+from os_brick_vmthunder.privileged import loop
+from os_brick_vmthunder import sysfs
+
+
+class PrivilegedTestCase(unittest.TestCase):
+
+    def setUp(self):
+        super().setUp()
+        privileged.default.set_client_mode(False)
+        self.addCleanup(privileged.default.set_client_mode, True)
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.root = directory.name
+
+    def patch(self, *args, **kwargs):
+        patch = mock.patch.object(*args, **kwargs)
+        self.addCleanup(patch.stop)
+        return patch.start()
+
+
+class DmsetupTest(PrivilegedTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.execute = self.patch(dmsetup.processutils, 'execute',
+                                  return_value=('out', ''))
+
+    def test_create(self):
+        dmsetup.create('n', 'u', '0 1 zero', True)
+        dmsetup.create('n', 'u', '0 1 zero', False)
+        self.assertEqual([
+            mock.call('dmsetup', 'create', 'n', '--uuid', 'u', '--readonly',
+                      process_input='0 1 zero'),
+            mock.call('dmsetup', 'create', 'n', '--uuid', 'u',
+                      process_input='0 1 zero')],
+            self.execute.call_args_list)
+
+    def test_others(self):
+        dmsetup.remove('n')
+        self.assertEqual(['out', 'out'],
+                         [dmsetup.table('n'), dmsetup.status('n')])
+        self.assertEqual(
+            [('dmsetup', 'remove', '--retry', 'n'),
+             ('dmsetup', 'table', 'n'),
+             ('dmsetup', 'status', '--noflush', 'n')],
+            [call.args for call in self.execute.call_args_list])
+
+
+class BlockdevTest(PrivilegedTestCase):
+
+    def test_contents(self):
+        execute = self.patch(blockdev.processutils, 'execute')
+        for output, expected in (('DEVNAME=/dev/x\nTYPE=ext4\n', 'ext4'),
+                                 ('PTTYPE=dos\n', 'dos'), ('', '')):
+            execute.return_value = (output, '')
+            self.assertEqual(expected, blockdev.contents('/dev/x'))
+
+    def test_openers(self):
+        path = os.path.join(self.root, 'device')
+        with open(path, 'w'):
+            self.patch(blockdev, '_number', lambda name: (
+                7 if os.path.realpath(name) == path else 0))
+            self.patch(blockdev.os, 'stat',
+                       return_value=mock.Mock(st_rdev=7))
+            found = blockdev.openers(path)
+        self.assertEqual(1, len(found))
+        self.assertIn(f'({os.getpid()})', found[0])
+
+    def test_number(self):
+        self.assertEqual(os.stat('/dev/null').st_rdev,
+                         blockdev._number('/dev/null'))
+        self.assertEqual(0, blockdev._number(f'{self.root}/nothing'))
+
+
+class BcacheTest(PrivilegedTestCase):
+
+    def test_files(self):
+        path = os.path.join(self.root, 'a', 'b', 'file')
+        bcache.make_directory(os.path.dirname(path))
+        bcache.make_directory(os.path.dirname(path))
+        bcache.write_file(path, 1 << 20, 4096, b'data')
+        self.assertEqual((1 << 20, b'\0data\0'),
+                         (os.path.getsize(path), bcache.read(path, 4095, 6)))
+        bcache.write_device(path, 0, b'more')
+        self.assertEqual(b'more\0', bcache.read(path, 0, 5))
+        self.assertEqual(['file'], os.listdir(os.path.dirname(path)))
+        bcache.remove_file(path)
+        bcache.remove_file(path)
+        self.assertEqual([], os.listdir(os.path.dirname(path)))
+
+    def test_read_again(self):
+        self.patch(bcache.os, 'O_DIRECT', 0)
+        preadv = self.patch(bcache.os, 'preadv')
+        path = os.path.join(self.root, 'file')
+        bcache.write_file(path, 8192, 0, b'')
+        bcache.read_again(path, 4096, 4096, 3)
+        self.assertEqual([4096] * 3,
+                         [call.args[2] for call in preadv.call_args_list])
+
+    def test_sysfs(self):
+        path = os.path.join(self.root, 'attribute')
+        bcache.write_file(path, 0, 0, b'')
+        self.patch(bcache, '_REGISTER', path)
+        bcache.register('/dev/x')
+        self.assertEqual(b'/dev/x', bcache.read(path, 0, 9))
+        self.patch(bcache, '_SYSFS', (self.root,))
+        bcache.set_attribute(path, '0')
+        self.assertEqual(b'0dev/x', bcache.read(path, 0, 9))
+
+    def test_only_attributes_of_bcache(self):
+        for path in '/etc/passwd', '/sys/fs/bcache/../../../etc/passwd':
+            self.assertRaises(ValueError, bcache.set_attribute, path, '1')
+
+    def test_load_module(self):
+        execute = self.patch(bcache.processutils, 'execute')
+        bcache.load_module()
+        execute.assert_called_once_with('modprobe', 'bcache')
+
+
+class LoopTest(PrivilegedTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.path = os.path.join(self.root, 'file')
+        with open(self.path, 'w'):
+            pass
+        self.loops = {}
+        self.patch(sysfs, 'names', lambda prefix: list(self.loops))
+        self.patch(sysfs, 'attribute',
+                   lambda name, *path: self.loops.get(name))
+        self.patch(loop.os, 'open', return_value=99)
+        self.patch(loop.os, 'close')
+        self.patch(loop.os.path, 'exists', return_value=True)
+        self.ioctl = self.patch(fcntl, 'ioctl', side_effect=self.control)
+        self.taken = 0
+
+    def control(self, handle, request, config=None):
+        if request == loop._GET_FREE:
+            return self.taken
+        if request == loop._CLEAR:
+            self.loops.clear()
+        elif request == loop._CONFIGURE:
+            if self.taken < 2:  # another process was faster
+                self.taken += 1
+                raise OSError(errno.EBUSY, 'busy')
+            self.assertEqual(304, len(config))
+            self.loops[f'loop{self.taken}'] = self.path
+        return 0
+
+    def test_attach_and_detach(self):
+        self.assertEqual('/dev/loop2', loop.attach(self.path))
+        self.assertEqual('/dev/loop2', loop.attach(self.path))
+        self.assertEqual('/dev/loop2', loop.find(self.path))
+        loop.detach(self.path)
+        loop.detach(self.path)
+        self.assertIsNone(loop.find(self.path))
+
+    def test_a_loop_that_vanished_is_no_error(self):
+        self.loops['loop0'] = self.path
+
+        def gone(handle, request):
+            self.loops.clear()
+            raise OSError(errno.ENXIO, 'gone')
+
+        self.ioctl.side_effect = gone
+        loop.detach(self.path)
+
+    def test_a_loop_in_use(self):
+        self.loops['loop0'] = self.path
+        self.ioctl.side_effect = None
+        self.patch(sysfs, 'wait', lambda condition: False)
+        self.assertRaisesRegex(OSError, 'in use', loop.detach, self.path)
+
+    def test_errors_of_the_kernel_are_told(self):
+        self.loops['loop0'] = self.path
+        self.ioctl.side_effect = OSError(errno.EPERM, 'not permitted')
+        self.assertRaisesRegex(OSError, 'permitted', loop.detach, self.path)
+
+    def test_no_free_loop(self):
+        self.patch(loop, '_configure_free', return_value=None)
+        self.assertRaisesRegex(OSError, 'no free loop', loop.attach,
+                               self.path)
+
+    def test_a_node_that_went(self):
+        def opened(path, flags):
+            if path == '/dev/loop0':
+                self.taken = 5
+                raise OSError(errno.ENXIO, 'gone')
+            return 99
+
+        self.patch(loop.os, 'open', side_effect=opened)
+        self.assertEqual('/dev/loop5', loop.attach(self.path))
+
+    def test_refused(self):
+        def refuse(handle, request, config=None):
+            if request == loop._CONFIGURE:
+                raise OSError(errno.EPERM, 'not permitted')
+            return 0
+
+        self.ioctl.side_effect = refuse
+        self.assertRaisesRegex(OSError, 'permitted', loop.attach, self.path)
+
+
+class WrittenTest(PrivilegedTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.path = os.path.join(self.root, 'device')
+        with open(self.path, 'wb') as file:
+            file.write(b'x' * 16384)
+        # the file system of a temporary directory may not know O_DIRECT
+        self.patch(blockdev.os, 'O_DIRECT', 0)
+
+    def test_zero(self):
+        blockdev.zero(self.path, 8192)
+        with open(self.path, 'rb') as file:
+            self.assertEqual(bytes(8192) + b'x' * 8192, file.read())
+
+    def test_zero_that_ends_early(self):
+        self.patch(blockdev.os, 'pwritev', return_value=512)
+        self.assertRaisesRegex(OSError, 'short', blockdev.zero, self.path,
+                               8192)
+
+    def test_flush(self):
+        order = []
+        self.patch(blockdev.os, 'fsync', lambda handle: order.append('sync'))
+        self.patch(fcntl, 'ioctl',
+                   lambda handle, request: order.append(hex(request)))
+        blockdev.flush(self.path)
+        self.assertEqual(['sync', '0x1261'], order)

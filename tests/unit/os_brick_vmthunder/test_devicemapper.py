@@ -1,0 +1,169 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+import unittest
+from unittest import mock
+
+import ddt
+from oslo_concurrency import processutils
+
+from os_brick_vmthunder import devicemapper as dm
+from os_brick_vmthunder import exception
+from os_brick_vmthunder.privileged import dmsetup
+from os_brick_vmthunder import sysfs
+from tests.unit.os_brick_vmthunder import fake_kernel
+
+MIB = fake_kernel.MIB
+UUID = 'VMTHUNDER-kind-1'
+
+
+@ddt.ddt
+class DeviceMapperTest(unittest.TestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.kernel = fake_kernel.FakeKernel(self)
+        for name in 'sdx', 'sdy':
+            self.kernel.add_disk(name, 32 * MIB)
+
+    def create(self, device='/dev/sdx', uuid=UUID):
+        return dm.create('one', uuid, [dm.Linear(0, 2048, device),
+                                       dm.Zero(2048, 2048)])
+
+    def patch(self, name, result):
+        self.kernel.patch(self, dmsetup, name, mock.Mock(
+            side_effect=result if isinstance(result, Exception) else [result]
+        ))
+
+    def test_targets(self):
+        self.assertEqual(
+            ['0 8 linear 1:sdx 16', '8 256 striped 1 128 1:sdx 0',
+             '264 8 zero', '0 8 snapshot 1:sdx 1:sdy P 16',
+             '0 8 snapshot 1:sdx 1:sdy N 16'],
+            [target.render() for target in (
+                dm.Linear(0, 8, '/dev/sdx', 16),
+                dm.Chunked(8, 256, '/dev/sdx', 128),
+                dm.Zero(264, 8),
+                dm.Snapshot(0, 8, '/dev/sdx', '/dev/sdy', 16),
+                dm.Snapshot(0, 8, '/dev/sdx', '/dev/sdy', 16, False))])
+
+    def test_create(self):
+        self.assertEqual('/dev/mapper/one', self.create())
+        device = dm.find('one')
+        self.assertEqual(dm.Device('one', 'dm-0', UUID, False), device)
+        self.assertEqual('/dev/dm-0', dm.find_uuid(UUID))
+        self.assertEqual('one', dm.name_of('/dev/dm-0'))
+        self.assertEqual(['one'], dm.holders('/dev/sdx'))
+        self.assertIn('linear', dm.table('one'))
+        self.create()
+        self.assertEqual(1, self.kernel.steps.count('dmsetup.create'))
+
+    def test_what_is_not_there(self):
+        self.assertIsNone(dm.find('one'))
+        self.assertIsNone(dm.find_uuid(UUID))
+        self.assertEqual([], dm.holders('/dev/nothing'))
+        for call in (dm.name_of, dm.table):
+            self.assertRaises(exception.DeviceMapperError, call, '/dev/sdx')
+        self.assertRaises(exception.DeviceMapperError, dm.name_of, '/dev/no')
+        with self.assertRaisesRegex(exception.DeviceMapperError, '/dev/no'):
+            self.create('/dev/no')
+
+    @ddt.data('table', 'uuid', 'suspended', 'half made')
+    def test_what_is_not_as_it_should_be_is_made_again(self, what):
+        self.create('/dev/sdy' if what == 'table' else '/dev/sdx',
+                    'VMTHUNDER-kind-2' if what == 'uuid' else UUID)
+        if what == 'suspended':
+            self.kernel.write('1', 'block', 'dm-0', 'dm', 'suspended')
+        if what == 'half made':
+            self.kernel.tables['dm-0'] = ''
+        self.create()
+        self.assertEqual(['one'], dm.holders('/dev/sdx'))
+        self.assertEqual([], dm.holders('/dev/sdy'))
+        self.assertEqual(UUID, dm.find('one').uuid)
+        self.assertFalse(dm.find('one').suspended)
+        self.assertTrue(dm.table('one'))
+
+    def test_what_is_used_is_not_replaced(self):
+        self.create('/dev/sdy')
+        self.kernel.open.add('dm-0')
+        with self.assertRaisesRegex(exception.DeviceBusy, r'qemu \(42\)'):
+            self.create()
+        self.assertEqual(['one'], dm.holders('/dev/sdy'))
+
+    def test_remove(self):
+        self.create()
+        dm.remove('one')
+        dm.remove('one')
+        self.assertIsNone(dm.find('one'))
+
+    def test_remove_names_who_stands_on_it(self):
+        self.create()
+        dm.create('two', 'VMTHUNDER-kind-2',
+                  [dm.Linear(0, 8, '/dev/mapper/one')])
+        with self.assertRaisesRegex(exception.DeviceBusy, 'by two'):
+            dm.remove('one')
+        self.assertNotIn('dmsetup.remove', self.kernel.steps)
+
+    def test_remove_of_what_just_went(self):
+        self.create()
+        remove = self.kernel._dmsetup_remove
+
+        def gone(name):
+            remove(name)
+            raise processutils.ProcessExecutionError(stderr='No such device')
+
+        self.kernel.patch(self, dmsetup, 'remove', gone)
+        dm.remove('one')
+
+    @ddt.data(('Device or resource busy', exception.DeviceBusy,
+               'unknown process'),
+              ('No memory', exception.DeviceMapperError, 'No memory'))
+    @ddt.unpack
+    def test_remove_fails(self, stderr, kind, named):
+        self.create()
+        self.patch('remove', processutils.ProcessExecutionError(
+            stderr=stderr))
+        with self.assertRaisesRegex(kind, named):
+            dm.remove('one')
+
+    def test_create_fails(self):
+        self.patch('create', processutils.ProcessExecutionError(
+            stderr='device-mapper: reload ioctl failed: Invalid argument'))
+        with self.assertRaisesRegex(exception.DeviceMapperError,
+                                    'create one: .*Invalid argument'):
+            self.create()
+
+    def test_the_node_does_not_appear(self):
+        self.kernel.patch(self, sysfs, 'wait', lambda condition: False)
+        with self.assertRaisesRegex(exception.DeviceMapperError, 'udevd'):
+            self.create()
+
+    @ddt.data(('0 8 snapshot 16/2048 8\n',
+               dm.SnapshotStatus('valid', 16, 2048, 8), True),
+              ('0 8 snapshot 16/2048\n',
+               dm.SnapshotStatus('valid', 16, 2048, 0), True),
+              ('0 8 snapshot Invalid\n', dm.SnapshotStatus('Invalid'), False),
+              ('0 8 snapshot Merge failed\n',
+               dm.SnapshotStatus('Merge failed'), False))
+    @ddt.unpack
+    def test_snapshot_status(self, text, expected, valid):
+        self.patch('status', text)
+        status = dm.snapshot_status('one')
+        self.assertEqual(expected, status)
+        self.assertEqual(valid, status.valid)
+
+    @ddt.data('0 8 linear 1:1 0\n', '',
+              processutils.ProcessExecutionError(stderr='no device'))
+    def test_snapshot_status_of_something_else(self, result):
+        self.patch('status', result)
+        self.assertRaises(exception.DeviceMapperError, dm.snapshot_status,
+                          'one')

@@ -1,0 +1,161 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+import unittest
+from unittest import mock
+
+import ddt
+from os_brick import exception as brick_exception
+from oslo_concurrency import processutils
+
+from os_brick_vmthunder import connection
+from os_brick_vmthunder import exception
+from os_brick_vmthunder import paths
+from tests.unit.os_brick_vmthunder import test_connection
+
+QUEUEING = '0 8 multipath 1 queue_if_no_path 1 alua 1 1 service-time 0 1 1'
+
+
+@ddt.ddt
+class PathsTest(unittest.TestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.iscsi = mock.Mock()
+        self.paths = paths.Paths(self.iscsi, 'sudo')
+        volume = test_connection.make()
+        self.template, self.diff = volume.template, volume.diff
+        self.states = {'sda': 'running'}
+        self.read_only = '1'
+        self.maps = ['/dev/dm-3']
+        self.dm_table = QUEUEING
+        for name, replacement in {
+                'devicemapper.find_uuid': lambda uuid: self.maps[0],
+                'devicemapper.name_of': lambda device: 'mpatha',
+                'devicemapper.table': lambda name: self.dm_table,
+                'sysfs.listing': lambda *path: list(self.states),
+                'sysfs.attribute': self._attribute,
+                'locks.forget_portal_locks': mock.DEFAULT}.items():
+            module, attribute = name.split('.')
+            patch = mock.patch.object(getattr(paths, module), attribute,
+                                      replacement)
+            if replacement is mock.DEFAULT:
+                patch = mock.patch.object(getattr(paths, module), attribute)
+            setattr(self, attribute, patch.start())
+            self.addCleanup(patch.stop)
+
+    def _attribute(self, name, *path):
+        return self.read_only if path == ('ro',) else self.states[name]
+
+    def _appears(self, *_args):
+        self.maps[:] = ['/dev/dm-3']
+
+    def test_connects_through_os_brick(self):
+        self.maps[:] = [None]
+        self.iscsi.connect_volume.side_effect = self._appears
+        self.assertEqual('/dev/dm-3', self.paths.connect(self.template))
+        (properties,), _kwargs = self.iscsi.connect_volume.call_args
+        self.assertEqual(['192.0.2.1:3260'], properties['target_portals'])
+        self.assertEqual([0], properties['target_luns'])
+        self.assertEqual(('CHAP', 'tu', 'tp'), (
+            properties['auth_method'], properties['auth_username'],
+            properties['auth_password']))
+
+    def test_complete_map_is_used_as_it_is(self):
+        self.assertEqual('/dev/dm-3', self.paths.connect(self.template))
+        self.iscsi.connect_volume.assert_not_called()
+
+    @ddt.data('offline', None, 'transport-offline')
+    def test_missing_paths_are_connected(self, state):
+        self.states['sda'] = state
+        self.paths.connect(self.template)
+        self.iscsi.connect_volume.assert_called_once()
+
+    def test_no_map(self):
+        self.maps[:] = [None]
+        with self.assertRaisesRegex(exception.MultipathError,
+                                    self.template.wwid + '.*blacklist'):
+            self.paths.connect(self.template)
+
+    def test_map_that_would_fail_io(self):
+        self.dm_table = QUEUEING.replace('1 queue_if_no_path', '0')
+        with self.assertRaisesRegex(exception.MultipathError,
+                                    'conf.d/vmthunder.conf'):
+            self.paths.connect(self.diff)
+
+    def test_writable_template_is_refused(self):
+        self.read_only = '0'
+        with self.assertRaisesRegex(exception.MultipathError,
+                                    'write-protected'):
+            self.paths.connect(self.template)
+        self.assertEqual('/dev/dm-3', self.paths.connect(self.diff))
+
+    @ddt.data(
+        (brick_exception.VolumeDeviceNotFound(device=''), 'credentials'),
+        (brick_exception.BrickException('odd'), 'odd'),
+        (processutils.ProcessExecutionError(stderr='no iscsid'), 'iscsid'),
+        (OSError('gone'), 'gone'))
+    @ddt.unpack
+    def test_failures_are_translated(self, error, words):
+        self.maps[:] = [None]
+        self.iscsi.connect_volume.side_effect = error
+        with self.assertRaisesRegex(
+                exception.MultipathError,
+                f'(?s)template {self.template.id}.*192.0.2.1.*{words}'):
+            self.paths.connect(self.template)
+
+    def test_disconnect(self):
+        self.iscsi.disconnect_volume.side_effect = (
+            lambda *args, **kwargs: self.maps.__setitem__(0, None))
+        self.paths.disconnect(self.diff, force=True)
+        _args, kwargs = self.iscsi.disconnect_volume.call_args
+        self.assertEqual({'force': True}, kwargs)
+        self.iscsi._execute.assert_not_called()
+        self.iscsi._linuxscsi.flush_multipath_device.assert_not_called()
+        self.forget_portal_locks.assert_called_once_with(
+            '192.0.2.1:3260', 'iqn.2010-10.org.x:y')
+
+    def test_disconnect_of_a_dead_map(self):
+        """What is queued fails, and the map that os-brick misses goes."""
+        self.states.clear()
+        self.paths.disconnect(self.diff)
+        self.assertEqual(
+            ('multipathd', 'disablequeueing', 'map', 'mpatha'),
+            self.iscsi._execute.call_args.args)
+        self.iscsi._linuxscsi.flush_multipath_device.assert_called_once_with(
+            'mpatha')
+
+    def test_failed_disconnect_says_so(self):
+        error = brick_exception.ExceptionChainer()
+        error.add_exception(ValueError, ValueError('busy map'), None)
+        self.iscsi.disconnect_volume.side_effect = error
+        with self.assertRaisesRegex(exception.MultipathError,
+                                    '(?s)diff of volume.*busy map'):
+            self.paths.disconnect(self.diff)
+
+    def test_verify(self):
+        self.paths.verify()
+        self.iscsi._linuxscsi.is_multipath_running.return_value = False
+        with self.assertRaisesRegex(exception.ConfigurationError,
+                                    'systemctl'):
+            self.paths.verify()
+
+    def test_running_without_a_map(self):
+        self.maps[:] = [None]
+        self.assertEqual(0, paths.running(self.diff))
+        self.assertFalse(paths.complete(self.diff))
+
+    def test_wwid_is_what_is_looked_for(self):
+        with mock.patch.object(paths.devicemapper, 'find_uuid') as find_uuid:
+            paths.find(self.template)
+        find_uuid.assert_called_once_with(
+            'mpath-' + connection.wwid(self.template.id))
