@@ -146,6 +146,8 @@ class NetworkPortal(Node):
 class BlockStorageObject(Node):
 
     def __init__(self, name, dev=None, wwn=None, readonly=False):
+        if dev and (root / 'core' / 'iblock_0').is_dir():
+            raise RTSLibError('This _Backstore already exists in configFS')
         super().__init__(root / 'core' / name,
                          'create' if dev else 'lookup')
         if dev:

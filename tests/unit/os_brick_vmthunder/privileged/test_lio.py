@@ -17,6 +17,7 @@ import dataclasses
 import fcntl
 import os
 import pathlib
+import shutil
 import sys
 import tempfile
 import unittest
@@ -55,7 +56,7 @@ class LIOTest(unittest.TestCase):
         self.root = pathlib.Path(
             stack.enter_context(tempfile.TemporaryDirectory()))
         fake_rtslib.root = self.root / 'target'
-        fake_rtslib.root.mkdir()
+        (fake_rtslib.root / 'core').mkdir(parents=True)
         fake_rtslib.created.clear()
         stack.enter_context(mock.patch.dict(
             sys.modules, rtslib_fb=fake_rtslib))
@@ -157,6 +158,21 @@ class LIOTest(unittest.TestCase):
         lio.export(DIFF)
         self.assertTrue((self.store(DIFF) / 'enable').exists())
 
+    def test_husk_of_a_store_is_swept(self):
+        husk = fake_rtslib.root / 'core/iblock_0'
+        husk.mkdir()
+        lio.export(DIFF)
+        self.assertFalse(husk.exists())
+
+    def test_husk_of_a_store_goes_with_the_target(self):
+        husk = fake_rtslib.root / 'core/iblock_0'
+        used = fake_rtslib.root / 'core/iblock_1/other'
+        husk.mkdir()
+        used.mkdir(parents=True)
+        lio.unexport(DIFF.iqn)
+        self.assertFalse(husk.exists())
+        self.assertTrue(used.exists())
+
     def test_half_made_lun(self):
         lun = self.group(DIFF) / 'lun/lun_0'
         lun.mkdir(parents=True)
@@ -257,16 +273,17 @@ class LIOTest(unittest.TestCase):
         self.assertEqual({}, fake_rtslib.tcm.bs_cache)
 
     def test_module_is_loaded(self):
-        fake_rtslib.root.rmdir()
+        shutil.rmtree(fake_rtslib.root)
         with mock.patch.object(
                 processutils, 'execute',
-                side_effect=lambda *command: fake_rtslib.root.mkdir()
+                side_effect=lambda *command: (
+                    fake_rtslib.root / 'core').mkdir(parents=True)
                 ) as execute:
             lio.export(DIFF)
         execute.assert_called_once_with('modprobe', 'target_core_mod')
 
     def test_no_module(self):
-        fake_rtslib.root.rmdir()
+        shutil.rmtree(fake_rtslib.root)
         error = processutils.ProcessExecutionError(stderr='no such module')
         with mock.patch.object(processutils, 'execute', side_effect=error):
             with self.assertRaises(exception.TargetError) as caught:

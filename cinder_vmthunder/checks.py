@@ -1,0 +1,71 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What a backend needs, checked when the service starts."""
+
+import contextlib
+import importlib.util
+from typing import Any, Iterator
+
+from cinder.image import image_utils
+from oslo_concurrency import processutils
+
+from cinder_vmthunder import exception
+from cinder_vmthunder.i18n import _
+
+_QEMU_IMG = '5.1'  # the first with --target-is-zero
+
+
+def check_options(backend: str, configuration: Any) -> None:
+    """Check options and tools, before anything is touched.
+
+    :raises BackendNotReady: names the option and what to set.
+    :raises VolumeBackendAPIException: qemu-img is missing or too old.
+    """
+    wanted = {'target_helper': ('lioadm',),
+              'target_protocol': ('iscsi',),
+              'lvm_type': ('thin', 'auto')}
+    for option, values in wanted.items():
+        value = configuration.safe_get(option)
+        if value not in values:
+            raise _not_ready(backend, _(
+                '%(option)s is %(value)s; set %(option)s = %(wanted)s.') % {
+                    'option': option, 'value': value, 'wanted': values[0]})
+    if not importlib.util.find_spec('rtslib_fb'):
+        raise _not_ready(backend, _(
+            'the Python package rtslib-fb is not installed; install '
+            'vmthunder[cinder].'))
+    image_utils.check_qemu_img_version(_QEMU_IMG)
+
+
+@contextlib.contextmanager
+def thin_pool(backend: str, configuration: Any) -> Iterator[None]:
+    """Check that the LVM driver found or made a thin pool meanwhile.
+
+    :raises BackendNotReady: names the volume group and what to do.
+    """
+    remedy = _(
+        'volume group %(group)s (option volume_group) has to exist and have '
+        'a thin pool named %(group)s-pool. Make one with "lvcreate -T '
+        '-l 95%%FREE %(group)s/%(group)s-pool".') % {
+            'group': configuration.volume_group}
+    try:
+        yield
+    except processutils.ProcessExecutionError as error:
+        raise _not_ready(backend, f'{remedy} LVM says: '
+                         f'{(error.stderr or str(error)).strip()}') from error
+    if configuration.lvm_type != 'thin':
+        raise _not_ready(backend, remedy)
+
+
+def _not_ready(backend: str, reason: str) -> exception.BackendNotReady:
+    return exception.BackendNotReady(backend=backend, reason=reason)

@@ -1,0 +1,167 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Exports of diffs, each together with its template.
+
+A template is exported while a diff of it is. Both change only under the
+template's lock, so that the last diff to go takes the template's export
+along and the next to come finds it or makes it.
+"""
+
+import contextlib
+from typing import Any, Iterator
+
+from os_brick_vmthunder import connection
+from oslo_log import log as logging
+from oslo_utils import excutils
+from oslo_utils import units
+
+from cinder_vmthunder import credentials
+from cinder_vmthunder import diffs
+from cinder_vmthunder import exception
+from cinder_vmthunder import locks
+from cinder_vmthunder import targets
+from cinder_vmthunder import templates
+from cinder_vmthunder import volumegroup
+
+LOG = logging.getLogger(__name__)
+
+
+class Exports:
+    """Exports of the diffs of a backend.
+
+    :param group: where the LVs are.
+    :param diff_target: exports diffs.
+    :param template_target: exports templates.
+    :param secrets: of templates.
+    """
+
+    def __init__(self, group: volumegroup.VolumeGroup,
+                 diff_target: targets.DiffTarget,
+                 template_target: targets.TemplateTarget,
+                 secrets: credentials.Credentials) -> None:
+        self._group = group
+        self._diff_target = diff_target
+        self._template_target = template_target
+        self._credentials = secrets
+
+    def create(self, context: Any, volume: Any, diff: diffs.Diff,
+               connector: dict[str, Any]) -> dict[str, str]:
+        """Export a diff to one host.
+
+        The manager removes the export when ``initialize_connection()``
+        fails, so whoever must not disturb another host is refused here.
+
+        :returns: what Cinder is to store.
+        :raises ConnectorNotSupported: the host has no vmthunder.
+        :raises AttachedElsewhere: another host has the diff.
+        """
+        if not connector or not connector.get('vmthunder'):
+            raise exception.ConnectorNotSupported(
+                volume=volume.id, host=(connector or {}).get('host', '?'))
+        secret = self._credentials.get(diff.template_id)
+        with locks.template_lock(diff.template_id):
+            self._export_template(diff, secret)
+            export = self._diff_target.create_export(
+                context, volume, self._group.activate(diff.name))
+        update = {'provider_location': export['location'],
+                  'provider_auth': export['auth']}
+        try:
+            self._diff_target.admit(volume, connector,
+                                    targets.chap_of(update))
+        except Exception:
+            with excutils.save_and_reraise_exception():
+                self.remove(volume, diff)
+        return update
+
+    def ensure(self, context: Any, volume: Any, diff: diffs.Diff) -> None:
+        """Make the exports and ACLs of an attached diff after a reboot."""
+        if not targets.connectors(volume):
+            return
+        secret = self._credentials.get(diff.template_id)
+        with locks.template_lock(diff.template_id):
+            self._export_template(diff, secret)
+            self._diff_target.ensure_export(
+                context, volume, self._group.activate(diff.name))
+
+    def remove(self, volume: Any, diff: diffs.Diff,
+               even_if_used: bool = False) -> None:
+        """Remove a diff's export, and its template's if it was the last.
+
+        :param even_if_used: also if a host still has access. The manager
+            asks to remove an export whenever a host was refused, and then
+            the other host's must stay.
+        """
+        with locks.template_lock(diff.template_id):
+            if even_if_used:
+                self._diff_target.remove(volume)
+            elif not self._diff_target.remove_unless_admitted(volume):
+                return
+            siblings = templates.users(self._group.volumes())
+            names = [sibling.name for sibling in
+                     siblings.get(diff.template_id, ())]
+            if not self._diff_target.exported(names):
+                self._template_target.remove_export(diff.template_id)
+
+    def connect(self, volume: Any, diff: diffs.Diff,
+                connector: dict[str, Any]) -> dict[str, Any]:
+        """Return the connection of a host to an exported diff."""
+        with self._revoked_on_error(volume, connector):
+            data = connection.Connection(
+                volume_id=volume.id,
+                volume_size=volume.size * units.Gi,
+                mode=connection.SnapshotMode.DM,
+                template=connection.Template(
+                    id=diff.template_id,
+                    size=diff.template_size,
+                    paths=self._template_target.paths(diff.template_id),
+                    chap=self._credentials.get(diff.template_id)),
+                diff=connection.Diff(
+                    id=volume.id,
+                    paths=targets.paths_of(volume),
+                    chap=targets.chap_of(volume),
+                    chunk_sectors=diff.chunk_sectors))
+            return {'driver_volume_type': connection.PROTOCOL,
+                    'data': data.to_dict()}
+
+    def disconnect(self, volume: Any,
+                   connector: dict[str, Any] | None) -> bool:
+        """End the access of a host, or of everybody for lack of a host.
+
+        :returns: whether the host keeps it for another attachment.
+        """
+        if connector:
+            same = [other for other in targets.connectors(volume)
+                    if self._diff_target.are_same_connector(other, connector)]
+            if len(same) > 1:
+                return True
+        self._diff_target.terminate_connection(volume, connector)
+        return False
+
+    def _export_template(self, diff: diffs.Diff,
+                         secret: connection.Chap) -> None:
+        device = self._group.activate(templates.name_of(diff.template_id))
+        self._template_target.create_export(diff.template_id, device, secret)
+
+    @contextlib.contextmanager
+    def _revoked_on_error(self, volume: Any,
+                          connector: dict[str, Any]) -> Iterator[None]:
+        # Cinder doesn't call terminate_connection() for a connection that
+        # failed, and the ACL would keep every other host out.
+        try:
+            yield
+        except Exception:
+            with excutils.save_and_reraise_exception():
+                if not any(self._diff_target.are_same_connector(
+                        other, connector)
+                        for other in targets.connectors(volume)):
+                    self._diff_target.terminate_connection(volume, connector)

@@ -1,0 +1,181 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""LVs and their tags: the truth about what is stored.
+
+Commands and their environment are those that Cinder's LVM driver uses, so
+that Cinder's own rootwrap filters cover them.
+"""
+
+import dataclasses
+import functools
+import os
+from typing import Any, Callable
+
+from cinder.brick.local_dev import lvm
+from cinder import utils
+from oslo_concurrency import processutils
+
+from cinder_vmthunder import exception
+
+_PREFIX = 'vmthunder.'
+_COLUMNS = ('lv_name', 'lv_size', 'lv_attr', 'lv_tags', 'data_percent',
+            'vg_uuid', 'vg_extent_size')
+
+
+def as_root(*command: str) -> tuple[str, str]:
+    """Run a command as Cinder runs its own."""
+    return utils.execute(*command, run_as_root=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class LogicalVolume:
+    """What one line of ``lvs`` says.
+
+    :ivar size: bytes.
+    :ivar used: share of the space that is taken, from 0 to 1; of a thin LV
+        or thin pool only.
+    :ivar tags: VMThunder's own tags without their prefix.
+    """
+
+    name: str
+    size: int
+    read_only: bool
+    used: float
+    tags: dict[str, str]
+
+
+class VolumeGroup:
+    """LVs of one volume group.
+
+    :param name: the volume group.
+    :param execute: runs a command as root.
+    """
+
+    def __init__(self, name: str,
+                 execute: Callable[..., Any] = as_root) -> None:
+        self.name = name
+        self._execute = execute
+
+    @property
+    def pool_name(self) -> str:
+        """The thin pool that Cinder's LVM driver makes or finds."""
+        return f'{self.name}-pool'
+
+    def volumes(self) -> list[LogicalVolume]:
+        """Return all LVs, by one command."""
+        return [_parse(line) for line in self._lvs(self.name)]
+
+    def get(self, name: str) -> LogicalVolume | None:
+        """Return one LV, or None if there is no such LV."""
+        try:
+            lines = self._lvs(f'{self.name}/{name}')
+        except exception.VolumeGroupFailed as error:
+            if 'Failed to find logical volume' in error.msg:
+                return None
+            raise
+        return _parse(lines[0]) if lines else None
+
+    def free_space(self) -> int:
+        """Return the bytes that the thin pool has left."""
+        pool = _parse(self._of_pool())
+        return int(pool.size * (1 - pool.used))
+
+    @functools.cached_property
+    def uuid(self) -> str:
+        return self._of_pool()[5]
+
+    @functools.cached_property
+    def extent_size(self) -> int:
+        """Bytes."""
+        return int(self._of_pool()[6])
+
+    def path(self, name: str) -> str:
+        return f'/dev/{self.name}/{name}'
+
+    def create(self, name: str, size: int, tags: dict[str, str]) -> None:
+        """Make a thin LV that carries its tags from the first moment.
+
+        :param size: bytes, rounded up to whole extents.
+        """
+        command = ['lvcreate', '-T', '-V', f'{size}b', '-n', name]
+        for tag in _encode(tags):
+            command += ['--addtag', tag]
+        self._run('create', name, *lvm.LVM.LVM_CMD_PREFIX, *command,
+                  f'{self.name}/{self.pool_name}')
+
+    def tag(self, name: str, add: dict[str, str] | None = None,
+            remove: dict[str, str] | None = None) -> None:
+        """Change tags in one transaction."""
+        options: list[str] = []
+        for option, tags in (('--deltag', remove), ('--addtag', add)):
+            for tag in _encode(tags or {}):
+                options += [option, tag]
+        self._run('tag', name, 'lvchange', *options, f'{self.name}/{name}')
+
+    def set_read_only(self, name: str) -> None:
+        self._run('write-protect', name,
+                  'lvchange', '-pr', f'{self.name}/{name}')
+
+    def activate(self, name: str) -> str:
+        """Make sure that an LV has its device.
+
+        :returns: path of the device.
+        """
+        path = self.path(name)
+        if not os.path.exists(path):
+            self._run('activate', name, 'lvchange', '-a', 'y', '--yes', '-K',
+                      f'{self.name}/{name}')
+        return path
+
+    def delete(self, name: str) -> None:
+        """Remove an LV; none by that name is fine."""
+        try:
+            self._run('remove', name, 'lvremove', '--config',
+                      'activation { retry_deactivation = 1} ', '-f',
+                      f'{self.name}/{name}')
+        except exception.VolumeGroupFailed:
+            if self.get(name):
+                raise
+
+    def _of_pool(self) -> list[str]:
+        return self._lvs(f'{self.name}/{self.pool_name}')[0]
+
+    def _lvs(self, what: str) -> list[list[str]]:
+        out, _err = self._run(
+            'list', what, *lvm.LVM.LVM_CMD_PREFIX, 'lvs', '--noheadings',
+            '--unit=b', '--nosuffix', '--separator', '|', '-o',
+            ','.join(_COLUMNS), what)
+        return [[field.strip() for field in line.split('|')]
+                for line in out.splitlines() if line.strip()]
+
+    def _run(self, action: str, name: str, *command: str) -> tuple[str, str]:
+        try:
+            return self._execute(*command)
+        except (processutils.ProcessExecutionError, OSError) as error:
+            reason = getattr(error, 'stderr', None) or str(error)
+            raise exception.VolumeGroupFailed(
+                action=action, name=name, reason=reason.strip()) from error
+
+
+def _parse(fields: list[str]) -> LogicalVolume:
+    name, size, attributes, tags, used = fields[:5]
+    return LogicalVolume(
+        name=name, size=int(size), read_only=attributes[1] in 'rR',
+        used=float(used or 0) / 100,
+        tags=dict(tag.removeprefix(_PREFIX).partition('=')[::2]
+                  for tag in tags.split(',') if tag.startswith(_PREFIX)))
+
+
+def _encode(tags: dict[str, str]) -> list[str]:
+    return [f'{_PREFIX}{key}={value}' if value else _PREFIX + key
+            for key, value in tags.items()]

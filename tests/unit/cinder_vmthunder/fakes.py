@@ -1,0 +1,266 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A volume group, a LIO and locks that exist only in memory."""
+
+import contextlib
+import threading
+import types
+from unittest import mock
+
+from cinder import objects
+from cinder.volume import configuration
+from oslo_concurrency import processutils
+from oslo_config import cfg
+
+from os_brick_vmthunder import exception as brick_exception
+from os_brick_vmthunder.privileged import blockdev as _  # noqa: F401
+
+objects.register_all()
+
+GROUP = 'vg'
+EXTENT = 4 << 20
+PREFIX = 'iqn.2010-10.org.openstack:'
+VOLUME = 'aaaaaaaa-0000-4000-8000-00000000000a'
+OTHER = 'bbbbbbbb-0000-4000-8000-00000000000b'
+
+
+class LVM:
+    """What the LVM commands do, as VolumeGroup's ``execute``."""
+
+    def __init__(self):
+        self.pool_size = 10 << 30
+        self.used = {}  # bytes by name
+        self.volumes = {}  # [size, permission, tags] by name
+        self.commands = []
+        self.fail = {}  # stderr by command
+
+    def __call__(self, *command):
+        command = [word for word in command
+                   if word != 'env' and not word.startswith('LC_ALL=')]
+        self.commands.append(command)
+        if command[0] in self.fail:
+            raise processutils.ProcessExecutionError(
+                exit_code=5, stderr=self.fail[command[0]])
+        return getattr(self, command[0])(*command[1:]), ''
+
+    def count(self, name):
+        return sum(command[0] == name for command in self.commands)
+
+    def tags(self, name):
+        return {tag.removeprefix('vmthunder.')
+                for tag in self.volumes[name][2]}
+
+    def lvs(self, *words):
+        name = words[-1].partition('/')[2]
+        pool = f'{GROUP}-pool'
+        if name and name != pool and name not in self.volumes:
+            self._missing(name)
+        used = sum(self.used.values()) / self.pool_size * 100
+        lines = [] if name and name != pool else [
+            (pool, self.pool_size, 'twi-aotz--', '', used)]
+        lines += [(each, size, f'V{permission}i-a-tz--', ','.join(tags),
+                   self.used.get(each, 0) / size * 100)
+                  for each, (size, permission, tags) in self.volumes.items()
+                  if name in ('', each)]
+        return ''.join(
+            '  ' + '|'.join(map(str, [*line, 'vg-uuid', EXTENT])) + '\n'
+            for line in lines)
+
+    def lvcreate(self, *words):
+        words = list(words)
+        name = words[words.index('-n') + 1]
+        if name in self.volumes:
+            raise processutils.ProcessExecutionError(
+                stderr=f'Logical Volume "{name}" already exists')
+        size = words[words.index('-V') + 1]
+        assert size.endswith('b') and int(size[:-1]) % 512 == 0
+        self.volumes[name] = [int(size[:-1]), 'w',
+                              self._options(words, '--addtag')]
+        return ''
+
+    def lvchange(self, *words):
+        volume = self._volume(words[-1])
+        if '-pr' in words:
+            volume[1] = 'r'
+        removed = self._options(words, '--deltag')
+        volume[2] = [tag for tag in volume[2] if tag not in removed]
+        volume[2] += self._options(words, '--addtag')
+        return ''
+
+    def lvremove(self, *words):
+        self._volume(words[-1])
+        name = words[-1].partition('/')[2]
+        del self.volumes[name]
+        self.used.pop(name, None)
+        return ''
+
+    def _volume(self, path):
+        name = path.partition('/')[2]
+        if name not in self.volumes:
+            self._missing(name)
+        return self.volumes[name]
+
+    @staticmethod
+    def _missing(name):
+        raise processutils.ProcessExecutionError(
+            exit_code=5,
+            stderr=f'  Failed to find logical volume "{GROUP}/{name}"')
+
+    @staticmethod
+    def _options(words, option):
+        return [value for key, value in zip(words, words[1:])
+                if key == option]
+
+
+class LIO:
+    """os_brick_vmthunder.privileged.lio, without a kernel."""
+
+    OPTIMIZED, NON_OPTIMIZED = 0, 1
+
+    def __init__(self):
+        from os_brick_vmthunder.privileged import lio
+        self.Target = lio.Target
+        self.targets = {}
+        self.acls = {}
+        self.logged_in = {}
+        self.refuse = set()
+
+    def export(self, target):
+        self._check('export', target.iqn)
+        self.targets[target.iqn] = target
+        self.acls.setdefault(target.iqn, {})
+
+    def unexport(self, iqn, unless_granted=False):
+        self._check('remove', iqn)
+        if unless_granted and self.acls.get(iqn):
+            return False
+        self.targets.pop(iqn, None)
+        self.acls.pop(iqn, None)
+        return True
+
+    def grant(self, iqn, initiator, chap, exclusive=False):
+        self._check('grant', iqn)
+        others = tuple(set(self.acls[iqn]) - {initiator})
+        if exclusive and others:
+            return others
+        self.acls[iqn][initiator] = chap
+        return ()
+
+    def revoke(self, iqn, initiator):
+        self._check('revoke', iqn)
+        for name in list(self.acls.get(iqn, ())):
+            if initiator in (None, name):
+                del self.acls[iqn][name]
+
+    def exported(self, iqns):
+        return [iqn for iqn in iqns if iqn in self.targets]
+
+    def sessions(self, iqn):
+        return self.logged_in.get(iqn, [])
+
+    def _check(self, action, iqn):
+        if action in self.refuse:
+            raise brick_exception.TargetError(action=action, target=iqn,
+                                              reason='no')
+
+
+class Locks:
+    """A coordinator."""
+
+    def __init__(self):
+        self._locks = {}
+
+    def get_lock(self, name):
+        return self._locks.setdefault(name, threading.Lock())
+
+
+class Database:
+    """Cinder's database API."""
+
+    def __init__(self):
+        self.secrets = {}
+        self.volumes = {}
+        self.volume_glance_metadata_bulk_create = mock.Mock()
+
+    def driver_initiator_data_get(self, context, initiator, namespace):
+        return [{'key': key, 'value': value} for key, value in
+                self.secrets.get((namespace, initiator), {}).items()]
+
+    def driver_initiator_data_insert_by_key(self, context, initiator,
+                                            namespace, key, value):
+        from cinder import exception
+        found = self.secrets.setdefault((namespace, initiator), {})
+        if key in found:
+            raise exception.DriverInitiatorDataExists(
+                initiator=initiator, namespace=namespace, key=key)
+        found[key] = value
+
+    def volume_get(self, context, volume_id):
+        return self.volumes.get(volume_id, {'provider_auth': None})
+
+
+class Volume(types.SimpleNamespace):
+    """As much of a volume as the driver looks at."""
+
+    def __init__(self, volume_id=VOLUME, **values):
+        super().__init__(**{
+            'id': volume_id, 'name': f'volume-{volume_id}', 'size': 2,
+            'multiattach': False, 'volume_attachment': [],
+            'provider_location': None, 'provider_auth': None,
+            'service_topic_queue': 'host@backend', **values})
+
+    def __getitem__(self, key):
+        return getattr(self, key)
+
+    def get(self, key, default=None):
+        return getattr(self, key, default)
+
+    def attach(self, *connectors):
+        self.volume_attachment = [
+            types.SimpleNamespace(connector=connector)
+            for connector in connectors]
+
+
+def connector(host, **values):
+    return {'initiator': f'iqn.1993-08.org.debian:{host}', 'host': host,
+            'vmthunder': {'version': '1.0'}, **values}
+
+
+def backend(**values):
+    """Return a backend's configuration."""
+    from cinder.volume import driver  # noqa: F401 (has the options)
+    name = f'backend{len(values)}'
+    cfg.CONF.register_group(cfg.OptGroup(name))
+    settings = configuration.Configuration([], config_group=name)
+    values = {'volume_group': GROUP, 'lvm_type': 'thin',
+              'target_helper': 'lioadm', 'target_protocol': 'iscsi',
+              'target_ip_address': '10.0.0.1',
+              'target_secondary_ip_addresses': ['fd00::1'],
+              'target_port': 3260, 'target_prefix': PREFIX,
+              'volume_backend_name': None, **values}
+    settings.safe_get = values.get
+    settings.append_config_values = lambda options: None
+    for key, value in values.items():
+        setattr(settings, key, value)
+    return settings
+
+
+@contextlib.contextmanager
+def world(lvm=None, lio=None):
+    """Put the fakes in the place of what they stand for."""
+    lvm, lio = lvm or LVM(), lio or LIO()
+    with mock.patch('cinder_vmthunder.targets.lio', lio), \
+            mock.patch('cinder.coordination.COORDINATOR', Locks()), \
+            mock.patch('os_brick_vmthunder.privileged.blockdev') as blockdev:
+        blockdev.zero, blockdev.flush = mock.Mock(), mock.Mock()
+        yield lvm, lio

@@ -1,0 +1,109 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Tests of LVs and tags."""
+
+import unittest
+from unittest import mock
+
+from cinder_vmthunder import exception
+from cinder_vmthunder import volumegroup
+from tests.unit.cinder_vmthunder import fakes
+
+
+class VolumeGroupTest(unittest.TestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.lvm = fakes.LVM()
+        self.group = volumegroup.VolumeGroup('vg', self.lvm)
+
+    def test_create_and_get(self):
+        self.group.create('one', 8 << 20, {'state': 'ready', 'drop': ''})
+        self.lvm.volumes['one'][2].append('somebody-elses')
+        self.lvm.used['one'] = 2 << 20
+        self.assertEqual(
+            volumegroup.LogicalVolume('one', 8 << 20, False, 0.25,
+                                      {'state': 'ready', 'drop': ''}),
+            self.group.get('one'))
+        self.assertEqual(1, self.lvm.count('lvcreate'))
+
+    def test_get_missing(self):
+        self.assertIsNone(self.group.get('one'))
+
+    def test_get_fails(self):
+        self.lvm.fail['lvs'] = 'Volume group "vg" not found'
+        error = self.assertRaises(exception.VolumeGroupFailed,
+                                  self.group.get, 'one')
+        self.assertIn('vg/one', error.msg)
+        self.assertIn('not found', error.msg)
+
+    def assertRaises(self, kind, *args):
+        with super().assertRaises(kind) as caught:
+            args[0](*args[1:])
+        return caught.exception
+
+    def test_volumes_by_one_command(self):
+        self.group.create('one', 8 << 20, {})
+        self.group.create('two', 8 << 20, {})
+        self.lvm.commands.clear()
+        self.assertEqual(['vg-pool', 'one', 'two'],
+                         [volume.name for volume in self.group.volumes()])
+        self.assertEqual(1, len(self.lvm.commands))
+
+    def test_facts_of_the_group_are_asked_for_once(self):
+        self.assertEqual(('vg-uuid', fakes.EXTENT),
+                         (self.group.uuid, self.group.extent_size))
+        self.assertEqual('vg-uuid', self.group.uuid)
+        self.assertEqual(2, self.lvm.count('lvs'))
+
+    def test_free_space(self):
+        self.lvm.used['x'] = 4 << 30
+        self.assertAlmostEqual(6 << 30, self.group.free_space(), delta=1024)
+
+    def test_tags_change_in_one_command(self):
+        self.group.create('one', 8 << 20, {'state': 'importing'})
+        self.lvm.commands.clear()
+        self.group.tag('one', {'state': 'ready'}, {'state': 'importing'})
+        self.assertEqual({'state': 'ready'}, self.group.get('one').tags)
+        self.assertEqual(1, self.lvm.count('lvchange'))
+
+    def test_read_only(self):
+        self.group.create('one', 8 << 20, {})
+        self.group.set_read_only('one')
+        self.assertTrue(self.group.get('one').read_only)
+
+    def test_activate_only_what_has_no_device(self):
+        self.group.create('one', 8 << 20, {})
+        with mock.patch('os.path.exists', return_value=True):
+            self.assertEqual('/dev/vg/one', self.group.activate('one'))
+        self.assertEqual(0, self.lvm.count('lvchange'))
+        self.group.activate('one')
+        self.assertEqual(1, self.lvm.count('lvchange'))
+
+    def test_delete_twice(self):
+        self.group.create('one', 8 << 20, {})
+        self.group.delete('one')
+        self.group.delete('one')
+        self.assertEqual({}, self.lvm.volumes)
+
+    def test_delete_fails(self):
+        self.group.create('one', 8 << 20, {})
+        self.lvm.fail['lvremove'] = 'Logical volume vg/one in use.'
+        error = self.assertRaises(exception.VolumeGroupFailed,
+                                  self.group.delete, 'one')
+        self.assertIn('in use', error.msg)
+
+    def test_commands_run_as_cinders_own(self):
+        with mock.patch('cinder.utils.execute') as execute:
+            volumegroup.as_root('lvs', 'vg')
+        execute.assert_called_once_with('lvs', 'vg', run_as_root=True)
