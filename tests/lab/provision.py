@@ -62,7 +62,9 @@ blacklist {
 }
 '''
 
-_DROP_IN = 'etc/multipath/conf.d/vmthunder.conf'
+# The project's own files, as an operator would install them.
+_INSTALLED = ('etc/multipath/conf.d/vmthunder.conf',
+              'etc/udev/rules.d/56-vmthunder.rules')
 
 
 def provision(spec: dict[str, typing.Any]) -> None:
@@ -90,9 +92,8 @@ def prepare_boot(spec: dict[str, typing.Any]) -> None:
     for path in ('/run/lock/iscsi', '/run/lvm', '/run/udev'):
         os.makedirs(path, exist_ok=True)
     _write('/sys/kernel/config/target/dbroot', '/etc/target')
-    source = pathlib.Path(spec['project'], _DROP_IN)
-    if source.exists():
-        shutil.copy(source, '/etc/multipath/conf.d/')
+    for path in _INSTALLED:
+        shutil.copy(pathlib.Path(spec['project'], path), f'/{path}')
 
 
 def _write(path: str, text: str) -> None:

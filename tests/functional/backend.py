@@ -1,0 +1,174 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A storage host's exports, made without Cinder.
+
+For tests of the compute side: a template and diffs on plain files, exported
+by the same code that the Cinder driver uses. Functions ending in ``_here``
+run on the storage host.
+"""
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+import random
+import subprocess
+import uuid
+
+from os_brick_vmthunder import connection
+from tests.lab import host as lab_host
+
+MODULES = ('rtslib_fb', 'os_brick_vmthunder.privileged.lio')
+
+_FILES = pathlib.Path('/var/lib/backend')
+_PREFIX = 'iqn.2010-10.org.openstack:'
+_BLOCK = 64 << 10
+
+
+def content(template_id: str, size: int) -> bytes:
+    """Return a template's bytes: different in every block, never zero."""
+    return random.Random(template_id).randbytes(size)
+
+
+def _loop_here(name: str, size: int) -> str:
+    _FILES.mkdir(exist_ok=True)
+    path = _FILES / name
+    if not path.exists():
+        with open(path, 'xb') as file:
+            file.truncate(size)
+    found = subprocess.run(['losetup', '-n', '-O', 'NAME', '-j', path],
+                           check=True, capture_output=True, text=True)
+    if found.stdout.strip():
+        return found.stdout.strip()
+    made = subprocess.run(['losetup', '-f', '--show', path], check=True,
+                          capture_output=True, text=True)
+    return made.stdout.strip()
+
+
+def _export_here(product: str, unique_id: str, size: int,
+                 addresses: list[str], chap: connection.Chap,
+                 initiator: str | None, data: bytes) -> None:
+    _unprivileged()
+    from os_brick_vmthunder.privileged import lio
+    name = f'{product}-{unique_id}'
+    device = _loop_here(name, size)
+    if data:
+        with open(_FILES / name, 'r+b') as file:
+            file.write(data)
+            os.fsync(file.fileno())
+    template = product == 'template'
+    lio.export(lio.Target(
+        _PREFIX + name, device,
+        tuple((address, 3260) for address in addresses), unique_id,
+        product=product, read_only=template,
+        state=lio.NON_OPTIMIZED if template else lio.OPTIMIZED,
+        public=chap if template else None))
+    if initiator:
+        lio.grant(_PREFIX + name, initiator, chap)
+
+
+def _remove_here(product: str, unique_id: str) -> None:
+    _unprivileged()
+    from os_brick_vmthunder.privileged import lio
+    name = f'{product}-{unique_id}'
+    lio.unexport(_PREFIX + name)
+    subprocess.run(['losetup', '-d', _loop_here(name, 0)], check=True)
+    (_FILES / name).unlink()
+
+
+def _revoke_here(unique_id: str) -> None:
+    _unprivileged()
+    from os_brick_vmthunder.privileged import lio
+    lio.revoke(f'{_PREFIX}diff-{unique_id}', None)
+
+
+def _grant_here(unique_id: str, initiator: str,
+                chap: connection.Chap) -> None:
+    _unprivileged()
+    from os_brick_vmthunder.privileged import lio
+    lio.grant(f'{_PREFIX}diff-{unique_id}', initiator, chap)
+
+
+def _unprivileged() -> None:
+    from os_brick_vmthunder import privileged
+    privileged.default.set_client_mode(False)
+
+
+@dataclasses.dataclass
+class Backend:
+    """What Cinder's part would be, on one storage host."""
+
+    host: lab_host.Host
+    addresses: list[str]
+
+    def make_template(self, size: int) -> connection.Template:
+        """Export a template of random bytes.
+
+        :param size: bytes.
+        """
+        unique_id = str(uuid.uuid4())
+        chap = _secret('t', unique_id)
+        self.host.call(_export_here, 'template', unique_id, size,
+                       self.addresses, chap, None, content(unique_id, size))
+        return connection.Template(
+            unique_id, size, self._paths(f'template-{unique_id}'), chap)
+
+    def make_volume(self, template: connection.Template, size: int,
+                    host: lab_host.Host) -> connection.Connection:
+        """Export an empty diff to a host and return the contract.
+
+        :param size: the volume's, in bytes.
+        """
+        unique_id = str(uuid.uuid4())
+        chap = _secret('d', unique_id)
+        self.host.call(_export_here, 'diff', unique_id, size + (64 << 20),
+                       self.addresses, chap, _initiator(host), b'')
+        return connection.Connection(
+            unique_id, size, connection.SnapshotMode.DM, template,
+            connection.Diff(unique_id, self._paths(f'diff-{unique_id}'),
+                            chap, 16))
+
+    def move(self, volume: connection.Connection,
+             host: lab_host.Host) -> connection.Connection:
+        """Take the diff from whoever has it and give it to a host.
+
+        :returns: the contract for that host, with a secret of its own.
+        """
+        self.host.call(_revoke_here, volume.volume_id)
+        chap = _secret('d', volume.volume_id)
+        self.host.call(_grant_here, volume.volume_id, _initiator(host), chap)
+        return dataclasses.replace(
+            volume, diff=dataclasses.replace(volume.diff, chap=chap))
+
+    def remove_volume(self, volume: connection.Connection) -> None:
+        self.host.call(_remove_here, 'diff', volume.volume_id)
+
+    def remove_template(self, template: connection.Template) -> None:
+        self.host.call(_remove_here, 'template', template.id)
+
+    def _paths(self, name: str) -> tuple[connection.Path, ...]:
+        return tuple(connection.Path(f'{address}:3260', _PREFIX + name, 0)
+                     for address in self.addresses)
+
+
+def _initiator(host: lab_host.Host) -> str:
+    line = host.run('cat', '/etc/iscsi/initiatorname.iscsi').stdout
+    return line.strip().rpartition('InitiatorName=')[2]
+
+
+def _secret(kind: str, unique_id: str) -> connection.Chap:
+    return connection.Chap(kind + unique_id[:8], uuid.uuid4().hex[:16])
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,118 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What functional tests do on a compute host; all runs there."""
+
+import glob
+import hashlib
+import os
+import pathlib
+import re
+import subprocess
+from typing import Any
+
+from tests.lab import brick
+
+_BLOCK = 1 << 20
+
+
+def connect(data: dict[str, Any]) -> str:
+    """Attach a volume and return its device."""
+    return str(brick.connect('vmthunder', data, True)['path'])
+
+
+def disconnect(data: dict[str, Any], force: bool = False) -> None:
+    brick.disconnect('vmthunder', data, None, True, force=force)
+
+
+def checksum(path: str, size: int, offset: int = 0) -> str:
+    """Return the SHA-256 of a part of a device, read past the page cache."""
+    digest = hashlib.sha256()
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+        while size:
+            data = os.pread(file, min(size, _BLOCK), offset)
+            if not data:
+                raise EOFError(f'{path} ends at {offset}')
+            digest.update(data)
+            size -= len(data)
+            offset += len(data)
+    finally:
+        os.close(file)
+    return digest.hexdigest()
+
+
+def write(path: str, offset: int, data: bytes) -> None:
+    """Write through to a device."""
+    file = os.open(path, os.O_WRONLY | os.O_SYNC)
+    try:
+        assert os.pwrite(file, data, offset) == len(data)
+    finally:
+        os.close(file)
+
+
+def read(path: str, offset: int, size: int) -> bytes:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+        return os.pread(file, size, offset)
+    finally:
+        os.close(file)
+
+
+def template_bytes() -> int:
+    """Return what was read of all attached templates over the network."""
+    total = 0
+    for model in glob.glob('/sys/block/sd*/device/model'):
+        if pathlib.Path(model).read_text().strip() == 'template':
+            disk = model.split('/')[3]
+            fields = pathlib.Path(f'/sys/block/{disk}/stat').read_text()
+            total += int(fields.split()[2]) * 512
+    return total
+
+
+def leftovers() -> list[str]:
+    """Return all that attaching makes on a host and that is still there.
+
+    The shared cache device and what it keeps of templates is not counted.
+    """
+    left = [f'dm {_read(name)}'
+            for name in glob.glob('/sys/block/dm-*/dm/name')]
+    left += [f'disk {os.path.basename(disk)}'
+             for disk in glob.glob('/sys/block/sd*')]
+    left += [f'bcache {os.path.basename(disk)}'
+             for disk in glob.glob('/sys/block/bcache*')]
+    left += [f'session {name}'
+             for name in glob.glob('/sys/class/iscsi_session/*')]
+    left += [f'node {name}' for name in glob.glob('/etc/iscsi/nodes/*/*')]
+    for backing in glob.glob('/sys/block/loop*/loop/backing_file'):
+        if not _read(backing).endswith('/cache.img'):
+            left.append(f'loop {_read(backing)}')
+    left += [f'file {name}' for name in glob.glob('/tmp/*vmthunder*')]
+    left += [f'lock {lock}' for lock in os.listdir(brick.LOCKS)
+             if not re.fullmatch(
+                 r'os-brick-(vmthunder-.*|connect_volume|'
+                 r'connect_to_iscsi_portal)', lock)]
+    return left
+
+
+def _read(path: str) -> str:
+    try:
+        return pathlib.Path(path).read_text().strip()
+    except OSError:  # it just went
+        return path
+
+
+def multipath_status() -> str:
+    return subprocess.run(['multipath', '-ll'], capture_output=True,
+                          text=True).stdout

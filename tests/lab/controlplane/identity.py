@@ -1,0 +1,71 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The cloud's users and catalogue, made through Keystone's own API."""
+
+from keystoneauth1.identity import v3
+from keystoneauth1 import session as ks_session
+from keystoneclient.v3 import client
+
+from tests.lab.controlplane import openstack
+from tests.lab.controlplane import settings
+
+_SERVICES = (
+    ('glance', 'image', openstack.GLANCE),
+    ('cinder', 'block-storage', openstack.CINDER + '/v3'),
+)
+
+
+def admin_session() -> ks_session.Session:
+    """A session of the administrator in the project `admin`."""
+    session = ks_session.Session(auth=v3.Password(
+        openstack.KEYSTONE + '/v3', username='admin',
+        password=settings.PASSWORD, project_name='admin',
+        user_domain_id='default', project_domain_id='default'))
+    # A proxy of the machine's doesn't lead into the lab.
+    session.session.trust_env = False
+    return session
+
+
+def cli_environment() -> dict[str, str]:
+    """What tells the `openstack` client the same."""
+    return {
+        'OS_AUTH_URL': openstack.KEYSTONE + '/v3',
+        'OS_IDENTITY_API_VERSION': '3',
+        'OS_USERNAME': 'admin',
+        'OS_PASSWORD': settings.PASSWORD,
+        'OS_PROJECT_NAME': 'admin',
+        'OS_USER_DOMAIN_ID': 'default',
+        'OS_PROJECT_DOMAIN_ID': 'default',
+        'OS_REGION_NAME': settings.REGION,
+    }
+
+
+def register_services() -> None:
+    """Give each service a user of role `service` and an endpoint.
+
+    The role lets them act with a service token, which the deletion of a
+    server's attachment asks for.
+    """
+    keystone = client.Client(session=admin_session(),
+                             endpoint_override=openstack.KEYSTONE + '/v3')
+    project = keystone.projects.create('service', 'default')
+    roles = {role.name: role for role in keystone.roles.list()}
+    for name, kind, url in _SERVICES:
+        user = keystone.users.create(
+            name, password=settings.PASSWORD, default_project=project)
+        for role in ('service', 'admin'):
+            keystone.roles.grant(roles[role], user=user, project=project)
+        service = keystone.services.create(name, kind)
+        for interface in ('public', 'internal'):
+            keystone.endpoints.create(
+                service, url, interface=interface, region=settings.REGION)

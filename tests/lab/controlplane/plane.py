@@ -1,0 +1,202 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The control plane as a whole: what starts when, and how it ends."""
+
+from collections.abc import Sequence
+import concurrent.futures
+import pathlib
+import time
+import typing
+
+from tests.lab.controlplane import attachments
+from tests.lab.controlplane import backing
+from tests.lab.controlplane import exception
+from tests.lab.controlplane import identity
+from tests.lab.controlplane import openstack
+from tests.lab.controlplane import processes
+from tests.lab.controlplane import settings
+from tests.lab.controlplane import volumeservice
+from tests.lab import host as lab_host
+from tests.lab import lab as lab_module
+
+# From the start of cinder-volume until the scheduler knows its pools, in
+# seconds; a lab host on a busy machine is slow.
+READY_TIMEOUT = 300
+
+
+class ControlPlane(attachments.Attachments):
+    """Keystone, Glance and Cinder, for the time of a `with`.
+
+    The services run on the machine, in the sandbox, and cinder-volume on a
+    storage host of the lab, which is started along with them. All of it
+    begins from nothing.
+
+    :param lab: a lab that is open.
+    :param backends: names of the storage backends, which are the volume
+        types too; the first is the default type.
+    """
+
+    def __init__(self, lab: lab_module.Lab,
+                 backends: Sequence[str] = ('vmthunder', 'lvm')):
+        self._where = settings.Settings(lab.state)
+        super().__init__(self._where)
+        self._lab = lab
+        self._backends = tuple(
+            volumeservice.BACKENDS[name] for name in backends)
+        self._services = processes.Services(self._where)
+        self._cinder_volume: volumeservice.CinderVolume | None = None
+        #: Seconds from the beginning until each part was there.
+        self.timings: dict[str, float] = {}
+
+    def __enter__(self) -> typing.Self:
+        """Start everything and return when volumes can be made.
+
+        :raises ServiceFailed: a service didn't come up; with its log's end.
+        """
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the machine's services; the lab ends its hosts."""
+        self._services.stop()
+
+    @property
+    def storage(self) -> lab_host.Host:
+        """The storage host."""
+        return self.cinder_volume.host
+
+    @property
+    def cinder_volume(self) -> volumeservice.CinderVolume:
+        """The service on the storage host."""
+        if self._cinder_volume is None:
+            raise RuntimeError('the control plane was not started')
+        return self._cinder_volume
+
+    def log(self, name: str) -> pathlib.Path:
+        """The log of the service of that name."""
+        if name == 'cinder-volume':
+            return self.cinder_volume.log
+        return super().log(name)
+
+    def kill_cinder_volume(self) -> None:
+        """Kill cinder-volume, all of its processes, by SIGKILL."""
+        self.cinder_volume.process.kill()
+        self.cinder_volume.process.wait()
+
+    def restart_cinder_volume(self) -> None:
+        """Kill cinder-volume if it runs, start it, wait until it is ready.
+
+        The storage host may have been off in between.
+        """
+        self.kill_cinder_volume()
+        self.cinder_volume.load()
+        self.cinder_volume.go()
+        self._wait_for_backends()
+
+    def _start(self) -> None:
+        """Start the parts, each as soon as what it needs is there.
+
+        cinder-volume takes longest, so what it needs goes first: the host,
+        the broker, Cinder's tables.
+        """
+        self._where.make_directories()
+        self._began = time.monotonic()
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            def begin(name: str, function: typing.Callable[..., None],
+                      *needed: concurrent.futures.Future[None]
+                      ) -> concurrent.futures.Future[None]:
+                return pool.submit(self._part, name, function, needed)
+
+            services = self._services
+            host = begin('storage host', self._start_storage_host)
+            broker = begin('rabbitmq',
+                           lambda: backing.start_rabbitmq(services))
+            database = begin('mariadb',
+                             lambda: backing.start_mariadb(services))
+            tables = begin('cinder tables', lambda: openstack.sync_cinder(
+                services, self._backends[0].name), database)
+            volume = begin('cinder-volume started',
+                           lambda: self.cinder_volume.go(),
+                           host, broker, tables)
+            scheduler = begin(
+                'cinder-scheduler',
+                lambda: openstack.start_cinder_scheduler(services),
+                broker, tables)
+            keystone = begin('keystone',
+                             lambda: openstack.start_keystone(services),
+                             tables)
+            glance = begin('glance', lambda: openstack.start_glance(services),
+                           tables)
+            api = begin('cinder-api',
+                        lambda: openstack.start_cinder_api(services),
+                        broker, tables)
+            catalogue = begin('catalogue', identity.register_services,
+                              keystone)
+            types = begin('volume types', self._create_types, catalogue, api)
+            ready = begin('cinder-volume ready', self._wait_for_backends,
+                          volume, scheduler, types)
+            try:
+                for future in concurrent.futures.as_completed(
+                        (glance, ready)):
+                    future.result()
+            except BaseException:
+                # What waits for the others ends at once.
+                self._services.stop()
+                raise
+
+    def _part(self, name: str, function: typing.Callable[..., None],
+              needed: Sequence[concurrent.futures.Future[None]]) -> None:
+        for future in needed:
+            future.result()
+        function()
+        self.timings[name] = round(time.monotonic() - self._began, 1)
+
+    def _start_storage_host(self) -> None:
+        spec = volumeservice.host_spec(self._backends)
+        (host,) = self._lab.start_many([spec])
+        self._cinder_volume = volumeservice.CinderVolume(
+            self._where, host, self._backends)
+        self._cinder_volume.load()
+        self._cinder_volume.prepare()
+
+    def _create_types(self) -> None:
+        for backend in self._backends:
+            self.create_type(backend.name)
+
+    def _wait_for_backends(self) -> None:
+        """Return when cinder-volume and the scheduler can use all backends.
+
+        :raises ServiceFailed: cinder-volume or a backend doesn't come up.
+        """
+        deadline = time.monotonic() + READY_TIMEOUT
+        while not (self.cinder_volume.ready and self._pools_known()):
+            problem = self.cinder_volume.problem()
+            if problem is None and time.monotonic() > deadline:
+                problem = 'was not ready in %d s' % READY_TIMEOUT
+            if problem is not None:
+                raise exception.ServiceFailed(
+                    'cinder-volume', problem, self.log('cinder-volume'))
+            time.sleep(0.5)
+
+    def _pools_known(self) -> bool:
+        """Whether the scheduler has a pool of each backend."""
+        known = {pool.name.partition('@')[2].partition('#')[0]
+                 for pool in self.volumes.pools.list()}
+        return known.issuperset(backend.name for backend in self._backends)

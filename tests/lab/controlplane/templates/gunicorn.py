@@ -1,0 +1,7 @@
+# One process with threads: the lab's API load is light, memory is not.
+bind = '$machine:$port'
+wsgi_app = '$application'
+workers = 1
+threads = 8
+timeout = 600
+control_socket_disable = True
