@@ -18,7 +18,6 @@ from typing import Sequence
 import uuid
 
 import os_brick
-from os_brick import privileged
 from oslo_config import cfg
 
 from os_brick_vmthunder import caches
@@ -27,6 +26,7 @@ from os_brick_vmthunder import conf
 from os_brick_vmthunder import exception
 from os_brick_vmthunder.i18n import _
 from os_brick_vmthunder import locks
+from os_brick_vmthunder import privileged
 
 _MIB = 1 << 20
 

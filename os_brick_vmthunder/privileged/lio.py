@@ -258,14 +258,36 @@ def _find_store(iqn: str) -> Any:
 
 
 def _make_store(target: Target) -> Any:
-    store = _rtslib().BlockStorageObject(
-        target.iqn, target.device, wwn=target.unique_id,
-        readonly=target.read_only)
+    try:
+        store = _open_store(target)
+    except _rtslib().RTSLibError:
+        _sweep()
+        store = _open_store(target)
     if target.product:
         for name, value in (('vendor_id', VENDOR),
                             ('product_id', target.product)):
             _write(os.path.join(store.path, 'wwn', name), value)
     return store
+
+
+def _open_store(target: Target) -> Any:
+    return _rtslib().BlockStorageObject(
+        target.iqn, target.device, wwn=target.unique_id,
+        readonly=target.read_only)
+
+
+def _sweep() -> None:
+    """Remove what is left of a backstore that somebody was killed over.
+
+    Each is a directory in one with a number; rtslib takes a number for free
+    if nothing is in it, and then fails since it exists.
+    """
+    core = os.path.join(_CONFIGFS, 'core')
+    for name in os.listdir(core):
+        path = os.path.join(core, name)
+        if name.startswith('iblock_') and not any(
+                entry.is_dir() for entry in os.scandir(path)):
+            os.rmdir(path)
 
 
 def _is_right(store: Any, target: Target) -> bool:
@@ -350,6 +372,8 @@ def _remove(iqn: str) -> None:
     store = _find_store(iqn)
     if store:
         store.delete()
+    else:
+        _sweep()
 
 
 def _read(path: str) -> str:
