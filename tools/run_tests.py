@@ -20,10 +20,12 @@ The exit status is 0 only if nothing failed and every suite ran something.
 
 import argparse
 import collections
+import concurrent.futures
 import dataclasses
 import os
 import subprocess
 import sys
+import threading
 import time
 from typing import Any, Protocol
 
@@ -32,7 +34,7 @@ import testtools
 from testtools.testresult.real import TestDict
 
 PYTHON = sys.executable
-STESTR = (PYTHON, '-m', 'stestr', 'run', '--subunit')
+STESTR = (PYTHON, '-m', 'stestr', '--repo-url')
 SANDBOX = (PYTHON, '-m', 'tests.lab.sandbox', '--')
 DOTS_IN_LINE = 70
 
@@ -43,6 +45,9 @@ COUNTS_AS = {'success': 'passed', 'xfail': 'passed', 'skip': 'skipped',
              'unknown': 'failed'}
 
 Counts = collections.Counter[str]
+
+# Suites that run together show one test at a time.
+_showing = threading.Lock()
 
 
 class Suite(Protocol):
@@ -59,15 +64,22 @@ class Suite(Protocol):
 class Tests:
     """Tests that stestr runs, as a stream of subunit."""
 
+    name: str
     path: str
-    command: tuple[str, ...]
+    options: tuple[str, ...] = ()
+    #: what the command line of stestr comes after
+    inside: tuple[str, ...] = ()
     #: show a line per test, for tests that take their time
     lines: bool = False
 
     def run(self) -> Counts:
         report = _Report(self.lines)
+        # Of its own, since suites may run at the same time.
+        repository = f'.cache/stestr/{self.name}'
+        os.makedirs(repository, exist_ok=True)
         process = subprocess.Popen(
-            self.command, stdout=subprocess.PIPE,
+            (*self.inside, *STESTR, repository, 'run', '--subunit',
+             *self.options), stdout=subprocess.PIPE,
             env={**os.environ, 'OS_TEST_PATH': self.path})
         result = testtools.CopyStreamResult(
             [testtools.StreamToDict(report.test), _Output()])
@@ -78,7 +90,7 @@ class Tests:
         status = process.wait()
         report.end()
         if not report.counts['failed'] and (status or not report.counts):
-            print(f'FAILED {self.path}: exit status {status} after '
+            print(f'FAILED {self.name}: exit status {status} after '
                   f'{report.counts.total()} tests')
             report.counts['failed'] += 1
         return report.counts
@@ -94,8 +106,11 @@ class _Report:
 
     def test(self, test: TestDict) -> None:
         outcome = COUNTS_AS.get(test['status'])
-        if outcome is None:  # only listed, say
-            return
+        if outcome is not None:  # else only listed, say
+            with _showing:
+                self._show(test, outcome)
+
+    def _show(self, test: TestDict, outcome: str) -> None:
         self.counts[outcome] += 1
         if self._lines or outcome != 'passed':
             self.end()
@@ -149,6 +164,29 @@ class Checks:
         return counts
 
 
+@dataclasses.dataclass(frozen=True)
+class Together:
+    """Suites that run at the same time: lab hosts wait more than they work."""
+
+    suites: tuple[Suite, ...]
+
+    def run(self) -> Counts:
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            counts: Counts = collections.Counter()
+            for each in pool.map(lambda suite: suite.run(), self.suites):
+                counts += each
+            return counts
+
+
+def _lab(name: str, *choice: str) -> Tests:
+    """Return functional tests that share a lab of their own."""
+    return Tests(name, './tests/functional', ('--serial', *choice), SANDBOX,
+                 lines=True)
+
+
+# Those that need the Cinder backend, and about as long all others.
+CLOUD = r'functional\.test_(controlplane|lio|templates|volumes)\.'
+
 PEP8 = ('flake8',)
 # No cache: with one, mypy misses modules that were added since.
 MYPY = ('mypy', '--cache-dir', os.devnull)
@@ -156,9 +194,9 @@ SUITES: dict[str, Suite] = {
     'pep8': Checks((PEP8,)),
     'mypy': Checks((MYPY,)),
     'lint': Checks((PEP8, MYPY)),
-    'unit': Tests('./tests/unit', STESTR),
-    'functional': Tests('./tests/functional',
-                        SANDBOX + STESTR + ('--serial',), lines=True),
+    'unit': Tests('unit', './tests/unit'),
+    'functional': Together((_lab('cloud', CLOUD),
+                            _lab('hosts', '--exclude-regex', CLOUD))),
 }
 
 

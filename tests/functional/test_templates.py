@@ -174,7 +174,9 @@ class RetentionTest(TemplatesTestCase):
         self.assertEqual([], self.templates())
 
     def test_dropped_by_the_operator(self):
-        manage = ('python', '-m', 'cinder_vmthunder.cmd.manage',
+        manage = ('python', '-c', 'import sys\n'
+                  'from cinder_vmthunder.cmd import manage\n'
+                  'sys.exit(manage.main())',
                   '--volume-group', volumes.GROUP, 'template')
         volume = self.create()
         self.storage.run(*manage, 'drop', self.image)
@@ -250,16 +252,16 @@ class SetupTest(TemplatesTestCase):
     def test_group_without_thin_pool(self):
         self.storage.run(
             'truncate -s 64M /var/tmp/pv && losetup -f --show /var/tmp/pv '
-            '| xargs vgcreate -qq full && lvcreate -qq -l 100%FREE -n all '
-            'full', shell=True)
+            '| xargs vgcreate -qq packed && lvcreate -qq -l 100%FREE -n all '
+            'packed', shell=True)
         self.addCleanup(
-            self.storage.run, 'vgremove -qq -y full; losetup -j /var/tmp/pv '
+            self.storage.run, 'vgremove -qq -y packed; losetup -j /var/tmp/pv '
             '-n -O NAME | xargs losetup -d; rm /var/tmp/pv', shell=True)
         for lvm_type in ('thin', 'auto'):
             with self.assertRaises(exception.BackendNotReady) as caught:
-                self.call(volumes.make_driver, True, volume_group='full',
+                self.call(volumes.make_driver, True, volume_group='packed',
                           lvm_type=lvm_type)
-            self.assertIn('full-pool', caught.exception.msg)
+            self.assertIn('packed-pool', caught.exception.msg)
         with self.assertRaises(exception.BackendNotReady) as caught:
             self.call(volumes.make_driver, True, volume_group='absent')
         self.assertIn('absent', caught.exception.msg)

@@ -38,6 +38,7 @@ from oslo_config import cfg
 
 from os_brick_vmthunder import privileged
 from tests.functional import steps
+from tests.lab import cheapforks
 
 objects.register_all()
 
@@ -136,6 +137,7 @@ def make_driver(check: bool = False, **options: Any
     :param check: as the service does at its start. It takes many commands,
         and only plain volumes and statistics need what comes of it.
     """
+    cheapforks.use()
     privileged.default.set_client_mode(False)
     cinder.privsep.sys_admin_pctxt.set_client_mode(False)
     settings = {'volume_group': GROUP, 'lvm_type': 'thin',
