@@ -31,10 +31,9 @@ def read(wwid: str) -> results.Reading:
     """
     for name in _device_mapper():
         if _text(name, 'dm/uuid') == f'mpath-{wwid}':
-            sectors = sum(int(_text(disk, 'stat').split()[_SECTORS_READ])
-                          for disk in _names(name, 'slaves'))
-            hits, misses = _cache_statistics(name)
-            return results.Reading(sectors * _SECTOR, hits, misses)
+            return results.Reading(
+                sum(_bytes_read(disk, 'stat')
+                    for disk in _names(name, 'slaves')), _cache_bytes(name))
     return results.Reading()
 
 
@@ -46,14 +45,15 @@ def leftovers() -> list[str]:
     return found
 
 
-def _cache_statistics(name: str) -> tuple[int, int]:
-    """Hits and misses of the cache that stands on a device, if one does."""
-    if (_BLOCK / name / 'bcache/stats_total').exists():
-        return (int(_text(name, 'bcache/stats_total/cache_hits')),
-                int(_text(name, 'bcache/stats_total/cache_misses')))
-    above = [_cache_statistics(holder) for holder in _names(name, 'holders')]
-    return (sum(hits for hits, _ in above),
-            sum(misses for _, misses in above))
+def _cache_bytes(name: str) -> int:
+    """What was read of the cache that stands on a device, if one does."""
+    if (_BLOCK / name / 'bcache/dev').exists():
+        return _bytes_read(name, 'bcache/dev/stat')
+    return sum(map(_cache_bytes, _names(name, 'holders')))
+
+
+def _bytes_read(name: str, attribute: str) -> int:
+    return int(_text(name, attribute).split()[_SECTORS_READ]) * _SECTOR
 
 
 def _device_mapper() -> list[str]:

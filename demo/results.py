@@ -23,21 +23,34 @@ class Reading:
     """What a host did with a template so far, or in some time.
 
     :param template_bytes: read over the network, from the template's disks
-    :param hits: requests that the cache answered
-    :param misses: requests that it passed on
+    :param cache_bytes: read of the cached template, wherever from
+    :param new_bytes: those of template_bytes that this host never fetched
+        before, each counted once; known of laps only
     """
 
     template_bytes: int = 0
-    hits: int = 0
-    misses: int = 0
+    cache_bytes: int = 0
+    new_bytes: int = 0
+
+    @property
+    def again_bytes(self) -> int:
+        """Those of template_bytes that the host had fetched before."""
+        return self.template_bytes - self.new_bytes
+
+    @property
+    def hit_bytes(self) -> int:
+        """What the cache had, provided that nobody read beside it."""
+        return self.cache_bytes - self.template_bytes
 
     def __add__(self, other: Reading) -> Reading:
         return Reading(self.template_bytes + other.template_bytes,
-                       self.hits + other.hits, self.misses + other.misses)
+                       self.cache_bytes + other.cache_bytes,
+                       self.new_bytes + other.new_bytes)
 
     def __sub__(self, other: Reading) -> Reading:
         return Reading(self.template_bytes - other.template_bytes,
-                       self.hits - other.hits, self.misses - other.misses)
+                       self.cache_bytes - other.cache_bytes,
+                       self.new_bytes - other.new_bytes)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,11 +24,11 @@ from typing import Mapping
 from typing import Sequence
 from typing import TypeVar
 
+from demo import meter
 from demo import probe
 from demo import progress as progress_module
 from demo import results
 from demo import vm
-from os_brick_vmthunder import connection
 from tests import lab
 from tests.lab import brick
 from tests.lab.controlplane import attachments
@@ -57,6 +57,7 @@ class Scenario:
         self._plane = plane
         self._progress = progress
         self._hosts: dict[str, lab.Host] = {}
+        self._meters: dict[str, meter.Meter] = {}
         self._ids: dict[str, str] = {}
 
     def start_hosts(self) -> None:
@@ -64,6 +65,7 @@ class Scenario:
         with self._progress.step('lab', 'compute hosts up'):
             for host in self._lab.start_many(COMPUTE):
                 self._hosts[host.name] = host
+                self._meters[host.name] = meter.Meter(host)
             together(*(lambda host=host: host.preload(*brick.MODULES)
                        for host in self._hosts.values()))
 
@@ -112,47 +114,36 @@ class Scenario:
     def _visit(self, host: lab.Host, volumes: Sequence[str]
                ) -> list[results.Stay]:
         """Attach volumes to a host, boot from one after the other, detach."""
-        meter = Meter(host)
-        attached = [self._attach(host, name, meter) for name in volumes]
-        stays = [self._boot(host, name, meter, *result)
+        self._meters[host.name].begin_visit()
+        attached = [self._attach(host, name) for name in volumes]
+        stays = [self._boot(host, name, *result)
                  for name, result in zip(volumes, attached)]
         for name, (attachment, *_) in zip(volumes, attached):
             with self._progress.step(host.name, f'volume {name} detached'):
                 self._plane.detach(attachment)
         return stays
 
-    def _attach(self, host: lab.Host, name: str, meter: 'Meter'
+    def _attach(self, host: lab.Host, name: str
                 ) -> tuple[attachments.Attachment, float, results.Reading]:
         began = time.monotonic()
         with self._progress.step(host.name, f'volume {name} attached'):
             attachment = self._plane.attach(host, self._ids[name])
         seconds = time.monotonic() - began
-        data = attachment.connection_info['data']
-        return attachment, seconds, meter.lap(data['template']['id'])
+        return attachment, seconds, self._lap(host, attachment)
 
-    def _boot(self, host: lab.Host, name: str, meter: 'Meter',
+    def _boot(self, host: lab.Host, name: str,
               attachment: attachments.Attachment, attach_seconds: float,
               attach_reading: results.Reading) -> results.Stay:
         with self._progress.step(host.name, f'VM {name} booted, wrote, off'):
             boot = vm.run(host, attachment.device_path,
                           results.vm_name(name, host.name))
-        data = attachment.connection_info['data']
         return results.Stay(name, host.name, attach_seconds, attach_reading,
-                            boot, meter.lap(data['template']['id']))
+                            boot, self._lap(host, attachment))
 
-
-class Meter:
-    """Says what a host read since the last time, from no attachment on."""
-
-    def __init__(self, host: lab.Host) -> None:
-        self._host = host
-        self._last = results.Reading()
-
-    def lap(self, template_id: str) -> results.Reading:
-        """What was read of a template since the last call."""
-        now = self._host.call(probe.read, connection.wwid(template_id))
-        last, self._last = self._last, now
-        return now - last
+    def _lap(self, host: lab.Host, attachment: attachments.Attachment
+             ) -> results.Reading:
+        data = attachment.connection_info['data']
+        return self._meters[host.name].lap(data['template']['id'])
 
 
 def together(*functions: Callable[[], T]) -> list[T]:

@@ -34,10 +34,11 @@ LOG = logging.getLogger(__name__)
 
 _SETS = '/sys/fs/bcache'
 _SMALLEST = 1 << 30
-# The kernel counts used sectors of a bucket in 13 bits: a bucket of 4 MiB
-# counts as empty and is given away first.
-_BUCKET, _LARGEST_BUCKET = 512 << 10, 2 << 20
-_BUCKETS = 1 << 20  # each takes 16 bytes of memory
+# The larger a bucket, the larger are the leaves of the set's tree and the
+# later they are split; what is read at that moment is not kept. But the
+# kernel counts used sectors of a bucket in 13 bits: one of 4 MiB counts as
+# empty and is given away first.
+_BUCKET = 2 << 20
 _CONGESTED = ('congested_read_threshold_us', 'congested_write_threshold_us')
 
 # What ages the set: see CacheSet._age.
@@ -141,12 +142,12 @@ class CacheSet:
                 size = self._file_size()
                 bcache.make_directory(os.path.dirname(path))
                 bcache.write_file(path, size, superblock.OFFSET,
-                                  superblock.cache(size, _bucket(size), 512))
+                                  superblock.cache(size, _BUCKET, 512))
             return loop.attach(path)
         if not self._is_formatted(device):
             size = sysfs.size(device)
             bcache.write_device(device, superblock.OFFSET, superblock.cache(
-                size, _bucket(size), block_size(device)))
+                size, _BUCKET, block_size(device)))
         return device
 
     def _is_formatted(self, device: str) -> bool:
@@ -238,7 +239,7 @@ class CacheSet:
         status = os.statvfs(directory)
         size = min(self._config.cache_size,
                    status.f_bavail * status.f_frsize // 2)
-        size -= size % _LARGEST_BUCKET
+        size -= size % _BUCKET
         if size < _SMALLEST:
             raise self._too_small(self._config.cache_file, size)
         return size
@@ -261,13 +262,6 @@ def block_size(device: str) -> int:
         if text:
             return int(text)
     return sysfs.SECTOR
-
-
-def _bucket(size: int) -> int:
-    bucket = _BUCKET
-    while size // bucket > _BUCKETS and bucket < _LARGEST_BUCKET:
-        bucket *= 2
-    return bucket
 
 
 def _bytes(text: str) -> int:

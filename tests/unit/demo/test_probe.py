@@ -66,9 +66,11 @@ class ProbeTest(unittest.TestCase):
     def test_cache_above(self):
         self.template()
         self.device(2, 'backing', 'vmthunder-x', ('dm-0',))
-        self.file('block/dm-2/bcache/stats_total/cache_hits', 5)
-        self.file('block/dm-2/bcache/stats_total/cache_misses', 6)
-        self.assertEqual(results.Reading(120 * 512, 5, 6), probe.read(WWID))
+        self.disk('bcache0', 500)
+        (self.sys / 'block/dm-2/bcache').mkdir()
+        (self.sys / 'block/dm-2/bcache/dev').symlink_to('../../bcache0')
+        self.assertEqual(results.Reading(120 * 512, 500 * 512),
+                         probe.read(WWID))
 
     def test_not_attached(self):
         self.assertEqual(results.Reading(), probe.read(WWID))
@@ -84,6 +86,7 @@ class ProbeTest(unittest.TestCase):
 class ReadingTest(unittest.TestCase):
 
     def test_arithmetic(self):
-        one, two = results.Reading(5, 3, 1), results.Reading(7, 4, 4)
-        self.assertEqual(results.Reading(12, 7, 5), one + two)
-        self.assertEqual(results.Reading(2, 1, 3), two - one)
+        one, two = results.Reading(5, 13, 1), results.Reading(7, 24, 4)
+        self.assertEqual(results.Reading(12, 37, 5), one + two)
+        self.assertEqual(results.Reading(2, 11, 3), two - one)
+        self.assertEqual((8, 4), (one.hit_bytes, one.again_bytes))

@@ -21,14 +21,16 @@ from demo import results
 MIB = 1 << 20
 
 
-def reading(mib, hits=0, misses=0):
-    return results.Reading(mib * MIB, hits, misses)
+def reading(mib, new=None):
+    """Return what a boot reads that finds 100 MiB in the cache."""
+    return results.Reading(mib * MIB, (mib + 100) * MIB,
+                           (mib if new is None else new) * MIB)
 
 
 def stay(volume, host, diary, at_boot=0, at_attach=0, intact=True):
     boot = results.Boot(20.0, tuple(diary), intact)
-    return results.Stay(volume, host, 7.5, reading(at_attach, 1, 2), boot,
-                        reading(at_boot, 30, 4))
+    return results.Stay(volume, host, 7.5, results.Reading(at_attach * MIB),
+                        boot, reading(at_boot))
 
 
 def good():
@@ -39,7 +41,7 @@ def good():
     return results.Outcome(
         {'A': 21.25, 'B': 3.0, 'C': 4.0},
         (stay('A', 'one', [a1], 60, 2), stay('B', 'one', [b1]),
-         stay('C', 'two', [c1], 61, 3), stay('C', 'one', [c1, c2]),
+         stay('C', 'two', [c1], 61, 3), stay('C', 'one', [c1, c2], 3),
          stay('A', 'two', [a1, a2]), stay('B', 'two', [b1, b2])),
         ())
 
@@ -79,9 +81,14 @@ class ChecksTest(unittest.TestCase):
          '"boot by B@one 1"'),
         ('nothing counted', 2, {'boot_reading': reading(0)},
          'C@two read nothing: the count must be wrong'),
-        ('read again', 1, {'boot_reading': reading(1)}, 'B@one read 1.0 MiB'),
-        ('read again after moving', 3, {'boot_reading': reading(2)},
-         'C@one read 2.0 MiB'))
+        ('read again', 1, {'boot_reading': reading(3, 2)},
+         'B@one read 1.0 MiB'),
+        ('read again after moving', 3, {'boot_reading': reading(2, 0)},
+         'C@one read 2.0 MiB'),
+        ('contradiction', 3, {'boot_reading': reading(2, 3)},
+         'C@one read -1.0 MiB'),
+        ('too much new', 4, {'boot_reading': reading(4)},
+         'A@two read 4.0 MiB, C@two 61.0 MiB'))
     @ddt.unpack
     def test_bad(self, _name, number, changes, problem):
         outcome = changed(number, **changes)
@@ -98,7 +105,8 @@ class ChecksTest(unittest.TestCase):
 class TablesTest(unittest.TestCase):
 
     @ddt.data((0, '0 B'), (1023, '1023 B'), (1024, '1.0 KiB'),
-              (60 * MIB + MIB // 2, '60.5 MiB'), (5 << 40, '5120.0 GiB'))
+              (60 * MIB + MIB // 2, '60.5 MiB'),
+              (-MIB, '-1.0 MiB'), (5 << 40, '5120.0 GiB'))
     @ddt.unpack
     def test_size(self, count, text):
         self.assertEqual(text, report.size(count))
@@ -110,14 +118,17 @@ class TablesTest(unittest.TestCase):
     def test_volumes(self):
         rows = self.rows()
         self.assertIn(['A', '21.2', 's', 'one', '7.5', 's', '20.0', 's',
-                       '2.0', 'MiB', '60.0', 'MiB', '31', '6'], rows)
-        self.assertIn(['two', '7.5', 's', '20.0', 's', '0', 'B', '0', 'B',
-                       '31', '6'], rows)
+                       '2.0', 'MiB', '100.0', 'MiB', '60.0', 'MiB', '0',
+                       'B'], rows)
+        self.assertIn(['one', '7.5', 's', '20.0', 's', '0', 'B', '100.0',
+                       'MiB', '3.0', 'MiB', '0', 'B'], rows)
 
     def test_hosts(self):
         rows = self.rows()
-        self.assertIn(['one', '3', '62.0', 'MiB', '93', '18'], rows)
-        self.assertIn(['two', '3', '64.0', 'MiB', '93', '18'], rows)
+        self.assertIn(['one', '3', '65.0', 'MiB', '300.0', 'MiB', '63.0',
+                       'MiB'], rows)
+        self.assertIn(['two', '3', '64.0', 'MiB', '300.0', 'MiB', '61.0',
+                       'MiB'], rows)
 
     def test_diaries(self):
         self.assertIn('B        boot by B@one 1; boot by B@two 2',

@@ -12,14 +12,8 @@
 
 import threading
 import unittest
-from unittest import mock
 
-from demo import probe
-from demo import results
 from demo import scenario
-from os_brick_vmthunder import connection
-
-TEMPLATE = 'aaaaaaaa-bbbb-5ccc-8ddd-eeeeeeeeeeee'
 
 
 class TogetherTest(unittest.TestCase):
@@ -46,19 +40,6 @@ class TogetherTest(unittest.TestCase):
 
         with self.assertRaises(KeyError):
             scenario.together(lambda: never.wait(60), fail)
-
-
-class MeterTest(unittest.TestCase):
-
-    def test_laps(self):
-        host = mock.Mock()
-        host.call.side_effect = [results.Reading(10, 1, 1),
-                                 results.Reading(70, 5, 2)]
-        meter = scenario.Meter(host)
-        self.assertEqual(results.Reading(10, 1, 1), meter.lap(TEMPLATE))
-        self.assertEqual(results.Reading(60, 4, 1), meter.lap(TEMPLATE))
-        host.call.assert_called_with(
-            probe.read, connection.wwid(TEMPLATE))
 
 
 class PlanTest(unittest.TestCase):

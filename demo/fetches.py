@@ -1,0 +1,81 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Which parts of a template a host fetched; this runs in the host.
+
+device-mapper counts what is read of the template's multipath map, below the
+cache, separately for each area of it. An area is as small as what is read at
+once: boot loaders read single sectors, all near the front of the disk, and
+kernels file systems in blocks of 4 KiB. An area takes 230 bytes of kernel
+memory and some microseconds to look at.
+"""
+
+import subprocess
+from typing import Iterator
+from typing import NamedTuple
+
+SECTOR = 512
+# In sectors: where large areas begin, and the two sizes of an area.
+_FRONT = (64 << 20) // SECTOR
+_SMALL, _LARGE = 1, 8
+_SECTORS_READ = 2
+
+
+class Area(NamedTuple):
+    """A part of a template, and how much of it was read over the network.
+
+    :param start: its first sector
+    :param length: in sectors
+    :param sectors: read in some time; more than length if it was read twice
+    """
+
+    start: int
+    length: int
+    sectors: int
+
+
+def watch(wwid: str) -> None:
+    """Begin to count; once in the life of a multipath map.
+
+    :param wwid: of a template that is attached
+    """
+    size = int(_dmsetup('table', wwid).split()[1])
+    front = min(size, _FRONT)
+    _message(wwid, '@stats_create', f'0+{front}', _SMALL)
+    if size > front:
+        _message(wwid, '@stats_create', f'{front}+{size - front}', _LARGE)
+
+
+def take(wwid: str) -> list[Area]:
+    """Return all that was read since the last call, and count anew."""
+    return [area for line in _message(wwid, '@stats_list').splitlines()
+            for area in parse(_message(wwid, '@stats_print_clear',
+                                       line.partition(':')[0]))]
+
+
+def parse(text: str) -> Iterator[Area]:
+    """Find the areas that were read in what the kernel printed."""
+    for line in text.splitlines():
+        place, _, counters = line.partition(' ')
+        if not counters.startswith('0 '):
+            start, _, length = place.partition('+')
+            yield Area(int(start), int(length),
+                       int(counters.split()[_SECTORS_READ]))
+
+
+def _message(wwid: str, *words: object) -> str:
+    return _dmsetup('message', wwid, '0', *map(str, words))
+
+
+def _dmsetup(*words: str) -> str:
+    return subprocess.run(('dmsetup', *words), check=True, text=True,
+                          stdout=subprocess.PIPE).stdout

@@ -1,0 +1,71 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+import subprocess
+import unittest
+from unittest import mock
+
+from demo import fetches
+
+WWID = '36001405aaaaaaaabbbb5ccc8dddeeeeeeeeeeee'
+UNREAD = '0 0 0 0 0 0 0 0 0 0 0 0 0'
+SMALL = f"""\
+0+1 2 0 2 858615394690 0 0 0 0 0 40 40 40 0
+1+1 {UNREAD}
+"""
+LARGE = f"""\
+131072+8 {UNREAD}
+131080+8 3 1 8 429118954000 0 0 0 0 0 10 10 10 0
+131088+4 10 0 4 429118954000 0 0 0 0 0 10 10 10 0
+"""
+
+
+class FetchesTest(unittest.TestCase):
+    """Over a dmsetup that answers like the kernel."""
+
+    def setUp(self):
+        super().setUp()
+        self.answers = {}
+        patch = mock.patch.object(subprocess, 'run', self.run_command)
+        patch.start()
+        self.addCleanup(patch.stop)
+        self.messages = []
+
+    def run_command(self, command, **_):
+        program, action, wwid, *rest = command
+        self.assertEqual(('dmsetup', WWID), (program, wwid))
+        if action == 'message':
+            self.messages.append(tuple(rest[1:]))
+        return mock.Mock(stdout=self.answers.get((action, *rest[1:]), ''))
+
+    def watch(self, sectors):
+        self.answers['table',] = f'0 {sectors} multipath 0 0 1 1\n'
+        fetches.watch(WWID)
+        return self.messages
+
+    def test_small_areas_at_the_front(self):
+        self.assertEqual([('@stats_create', '0+131072', '1'),
+                          ('@stats_create', '131072+2048', '8')],
+                         self.watch(131072 + 2048))
+
+    def test_small_template(self):
+        self.assertEqual([('@stats_create', '0+4096', '1')],
+                         self.watch(4096))
+
+    def test_take(self):
+        self.answers = {
+            ('message', '@stats_list'):
+                '0: 0+131072 1 - -\n7: 131072+2048 8 - -\n',
+            ('message', '@stats_print_clear', '0'): SMALL,
+            ('message', '@stats_print_clear', '7'): LARGE}
+        self.assertEqual([(0, 1, 2), (131080, 8, 8), (131088, 4, 4)],
+                         fetches.take(WWID))
