@@ -16,6 +16,7 @@ What Cinder's database and Glance would keep lies in files, so that every
 call may be made, and killed, in a process of its own. All runs on the host.
 """
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -209,6 +210,32 @@ def delete(volume_id: str, **options: Any) -> None:
     made.remove_export(None, volume)
     made.delete_volume(volume)
     (STATE / 'volumes' / volume_id).unlink(missing_ok=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Remade:
+    """What :func:`make_again` saw."""
+
+    templates: list[dict[str, Any]]
+    digests: list[str]
+    left: list[str]
+
+
+def make_again(volume_id: str, image_id: str, size: int) -> Remade:
+    """Make a volume whose making was killed, look at it, and delete it.
+
+    In one process, since starting one for each step is what costs most.
+
+    :param size: of the image in bytes.
+    """
+    assert create(volume_id, image_id)
+    found = [volume for name, volume in volumes().items()
+             if name.startswith('template-')]
+    digests = [digest(each['path'], size) for each in found]
+    delete(volume_id, vmthunder_template_retention=0)
+    # cinder-volume removes these when it starts
+    shutil.rmtree(CONVERSION, ignore_errors=True)
+    return Remade(found, digests, list(volumes()))
 
 
 def attach(volume_id: str, connector: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ import zipfile
 
 import ddt
 import fixtures
+from os_brick import exception as brick_exception
 from os_brick.initiator import connector as brick
 import testtools
 
@@ -91,6 +92,36 @@ class ConnectorTestCase(testtools.TestCase):
                          brick.get_connector_mapping(
                              architecture)['VMTHUNDER'])
         self.assertIn(registration.CONNECTOR, brick._get_connector_list())
+
+
+class BrickClientTestCase(testtools.TestCase):
+    """The list of protocols of ``cinder local-attach``."""
+
+    def protocols(self, *known):
+        return types.SimpleNamespace(VerifyProtocol=types.SimpleNamespace(
+            SUPPORTED_PROCOTOLS=list(known)))
+
+    def test_twice_is_once(self):
+        module = self.protocols('ISCSI')
+        registration._allow_protocol(module)
+        registration._allow_protocol(module)
+        self.assertEqual(['ISCSI', 'VMTHUNDER'],
+                         module.VerifyProtocol.SUPPORTED_PROCOTOLS)
+
+    def test_real_client(self):
+        actions = importlib.import_module(registration._BRICK_CLIENT)
+        self.useFixture(fixtures.MonkeyPatch(
+            f'{registration._BRICK_CLIENT}.VerifyProtocol.'
+            'SUPPORTED_PROCOTOLS', ['ISCSI']))
+        verify = actions.VerifyProtocol(None, None).verify
+        self.assertRaises(brick_exception.ProtocolNotSupported, verify,
+                          'vmthunder')
+        registration._allow_protocol(actions)
+        verify('vmthunder')
+
+    def test_is_hooked(self):
+        self.assertIs(registration._allow_protocol,
+                      registration.HOOKS[registration._BRICK_CLIENT])
 
 
 class HookTestCase(testtools.TestCase):

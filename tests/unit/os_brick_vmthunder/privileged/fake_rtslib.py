@@ -30,7 +30,7 @@ class RTSLibNotInCFSError(RTSLibError):
 utils = types.SimpleNamespace(RTSLibNotInCFSError=RTSLibNotInCFSError)
 tcm = types.SimpleNamespace(bs_cache={})
 root = pathlib.Path()
-created = []  # what was made, by class
+created: list = []  # what was made, by class
 
 
 class RTSRoot:
