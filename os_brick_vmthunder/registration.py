@@ -17,7 +17,8 @@ tables of ``os_brick.initiator.connector``. Installing this package puts a
 ``.pth`` file beside it, by which every Python process that starts imports
 this module and calls :func:`install`. That only adds a finder to the import
 system, which waits for the modules of :data:`HOOKS` and extends their tables
-right after they were imported. A process that never imports os-brick pays
+right after they were imported; python-brick-cinderclient-ext keeps another
+table of its own. A process that never imports os-brick pays
 for this small module and nothing else, so it imports nothing that isn't
 loaded by then anyway.
 
@@ -53,6 +54,8 @@ _MAPPINGS = ('_connector_mapping_linux', '_connector_mapping_linux_s390x',
              '_connector_mapping_linux_ppc64')
 _LIST = 'unix_connector_list'
 
+_BRICK_CLIENT = 'brick_cinderclient_ext.volume_actions'
+
 
 def _add_connector(brick: 'Any') -> None:
     """Add the connector to os-brick's tables; once, however often called.
@@ -73,9 +76,24 @@ def _add_connector(brick: 'Any') -> None:
         connectors.append(CONNECTOR)
 
 
+def _allow_protocol(actions: 'Any') -> None:
+    """Have ``cinder local-attach`` accept the protocol; once.
+
+    It keeps a list of those it knows besides os-brick's tables.
+
+    :param actions: the imported module of python-brick-cinderclient-ext.
+    :raises AttributeError: if this version of it has no such list.
+    """
+    # the misspelling is theirs
+    protocols = actions.VerifyProtocol.SUPPORTED_PROCOTOLS
+    if PROTOCOL not in protocols:
+        protocols.append(PROTOCOL)
+
+
 #: What to call, with the module, after a module of that name was imported.
 HOOKS: 'Mapping[str, Callable[[Any], None]]' = {
     _BRICK: _add_connector,
+    _BRICK_CLIENT: _allow_protocol,
 }
 
 

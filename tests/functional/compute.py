@@ -52,6 +52,17 @@ def checksum(path: str, size: int, offset: int = 0) -> str:
     return digest.hexdigest()
 
 
+def is_zero(path: str, offset: int) -> bool:
+    """Whether a device reads as zeroes from there to its end."""
+    zeroes = bytes(_BLOCK)
+    with open(path, 'rb', buffering=0) as file:
+        file.seek(offset)
+        while data := file.read(_BLOCK):
+            if data != zeroes[:len(data)]:
+                return False
+    return True
+
+
 def write(path: str, offset: int, data: bytes) -> None:
     """Write through to a device."""
     file = os.open(path, os.O_WRONLY | os.O_SYNC)
@@ -104,6 +115,17 @@ def leftovers() -> list[str]:
                  r'os-brick-(vmthunder-.*|connect_volume|'
                  r'connect_to_iscsi_portal)', lock)]
     return left
+
+
+def cached() -> list[str]:
+    """Return what a host keeps of templates, and of the cache itself."""
+    kept = [name for name in glob.glob('/var/lib/vmthunder/**/*',
+                                       recursive=True)
+            if os.path.isfile(name)]
+    kept += [f'bcache set {name}' for name in glob.glob('/sys/fs/bcache/*-*')]
+    kept += [f'loop {_read(backing)}' for backing in
+             glob.glob('/sys/block/loop*/loop/backing_file')]
+    return kept
 
 
 def _read(path: str) -> str:

@@ -56,13 +56,16 @@ class Attachments(client.Client):
     """The client's part that needs hosts."""
 
     def attach(self, host: lab_host.Host, volume_id: str,
-               multipath: bool = True) -> Attachment:
+               multipath: bool = True,
+               server_id: str | None = None) -> Attachment:
         """Attach a volume to a host.
 
         Where the host can't connect it, Cinder's side is undone again.
+
+        :param server_id: whose volume it is to be; any UUID.
         """
         connector = self.connector_properties(host, multipath)
-        attachment_id, info = self.initialize(volume_id, connector)
+        attachment_id, info = self.initialize(volume_id, connector, server_id)
         try:
             device_info = self.connect(host, info, multipath)
         except Exception:
@@ -88,13 +91,14 @@ class Attachments(client.Client):
             timeout=TIMEOUT)
         return properties
 
-    def initialize(self, volume_id: str,
-                   connector: Properties) -> tuple[str, Properties]:
+    def initialize(self, volume_id: str, connector: Properties,
+                   server_id: str | None = None) -> tuple[str, Properties]:
         """Have Cinder export a volume to a connector.
 
         :returns: the attachment's id, and its connection_info.
         """
-        attachment = self.volumes.attachments.create(volume_id, connector)
+        attachment = self.volumes.attachments.create(
+            volume_id, connector, server_id)
         data = dict(attachment['connection_info'])
         return attachment['id'], {
             'driver_volume_type': data.pop('driver_volume_type'),

@@ -22,6 +22,7 @@ from tests.lab.controlplane import attachments
 from tests.lab.controlplane import backing
 from tests.lab.controlplane import exception
 from tests.lab.controlplane import identity
+from tests.lab.controlplane import nova
 from tests.lab.controlplane import openstack
 from tests.lab.controlplane import processes
 from tests.lab.controlplane import settings
@@ -54,6 +55,7 @@ class ControlPlane(attachments.Attachments):
         self._backends = tuple(
             volumeservice.BACKENDS[name] for name in backends)
         self._services = processes.Services(self._where)
+        self._nova: nova.Nova | None = None
         self._cinder_volume: volumeservice.CinderVolume | None = None
         #: Seconds from the beginning until each part was there.
         self.timings: dict[str, float] = {}
@@ -76,6 +78,9 @@ class ControlPlane(attachments.Attachments):
     def stop(self) -> None:
         """End the machine's services; the lab ends its hosts."""
         self._services.stop()
+        if self._nova:
+            self._nova.stop()
+            self._nova = None
 
     @property
     def storage(self) -> lab_host.Host:
@@ -117,6 +122,7 @@ class ControlPlane(attachments.Attachments):
         the broker, Cinder's tables.
         """
         self._where.make_directories()
+        self._nova = nova.Nova()
         self._began = time.monotonic()
         with concurrent.futures.ThreadPoolExecutor() as pool:
             def begin(name: str, function: typing.Callable[..., None],

@@ -79,7 +79,7 @@ class CinderVolume:
         self.host.call(
             storagenode.install, self._files(),
             [str(STATE / name) for name in
-             ('locks', 'coordination', 'conversion')],
+             ('locks', 'conversion')],
             {backend.group: self.host.disk(backend.disk)
              for backend in self._backends})
 

@@ -1,0 +1,61 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What is on a storage host, besides Cinder's own view; all runs there."""
+
+import pathlib
+import re
+import subprocess
+
+_TARGET = pathlib.Path('/sys/kernel/config/target')
+_CINDER = pathlib.Path('/var/lib/cinder')
+# Kept: a few lock files for all templates there will ever be, and what the
+# coordinator itself has.
+_KEPT = re.compile(r'cinder-vmthunder-template-..|groups|tmp')
+
+
+def exports(volume_id: str = '') -> list[str]:
+    """Return the targets and backstores, of one volume if it is named."""
+    return [name.name for pattern in ('iscsi/iqn.*', 'core/iblock_*/*')
+            for name in _TARGET.glob(pattern)
+            if name.is_dir() and volume_id in name.name]
+
+
+def logical_volumes(group: str, prefix: str) -> list[str]:
+    listed = subprocess.run(
+        ['lvs', '--noheadings', '-o', 'lv_name', group], check=True,
+        capture_output=True, text=True).stdout.split()
+    return [name for name in listed if name.startswith(prefix)]
+
+
+def templates(group: str, image_id: str) -> list[str]:
+    """Return the LVs that are templates of an image."""
+    return subprocess.run(
+        ['lvs', '--noheadings', '-o', 'lv_name', group, '-S',
+         f'lv_tags = "vmthunder.image={image_id}"'], check=True,
+        capture_output=True, text=True).stdout.split()
+
+
+def leftovers(group: str) -> list[str]:
+    """Return all that volumes make on the host, and that is still there.
+
+    Templates are not counted.
+    """
+    left = exports()
+    left += logical_volumes(group, 'volume-')
+    left += logical_volumes(group, '_snapshot-')
+    left += [str(path) for path in (_CINDER / 'conversion').iterdir()]
+    left += [str(path) for path in (_CINDER / 'locks').iterdir()
+             if not _KEPT.fullmatch(path.name)]
+    left += subprocess.run(['pgrep', '-a', 'qemu-img'], capture_output=True,
+                           text=True).stdout.splitlines()
+    return left
