@@ -130,6 +130,10 @@ def _enter_root(spec: dict[str, typing.Any]) -> None:
         target = '%s/%s' % (root, target)
         os.makedirs(target, exist_ok=True)
         _mount(source, target, kind, 0, options)
+    project = spec['project']
+    if project.startswith(('/run/', '/tmp/')):  # hidden by now
+        os.makedirs(root + project, exist_ok=True)
+        _mount('none', root + project, 'hostfs', _MS_RDONLY, project)
     os.chdir(root)
     _mount('.', '/', None, _MS_MOVE)
     os.chroot('.')

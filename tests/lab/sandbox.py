@@ -106,6 +106,8 @@ def _check_machine() -> None:
     missing = []
     if os.geteuid() != 0:
         missing.append('to be root')
+    if PROJECT.is_relative_to('/mnt'):
+        missing.append('the project outside /mnt, where its state goes')
     if shutil.which(KERNEL) is None:
         missing.append('%s (Debian package user-mode-linux)' % KERNEL)
     if not os.path.exists('/dev/net/tun'):
