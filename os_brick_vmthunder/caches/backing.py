@@ -42,7 +42,8 @@ _SHIFT = 64 << 10
 _HEADER = 1 << 20
 _FILE = _SHIFT + _HEADER
 _SUFFIX = '.bcache'
-_STOP_SECONDS = 30.0
+# It goes when its last opener has let go, which may be udev on a busy host.
+_STOP_SECONDS = 120.0
 _STOP_ATTEMPTS = 5
 
 

@@ -42,7 +42,7 @@ def _layer(name, **settings):
     brick._prepared()
     return caches.create(conf.HostConfig(
         cache=name, cache_file=f'{_STATE}/cache.img', state_dir=_STATE,
-        cache_size=8 << 30, **settings))
+        cache_size=32 << 30, **settings))
 
 
 def make_source(size):

@@ -241,17 +241,17 @@ class VolumesTest(controlplane_base.ControlPlaneTestCase):
         self.assertIn(f'is attached to host {first.name} ', told)
         self.write(on_first, 8 * MIB, b'still here')
 
-        together(lambda: self.detach(on_first),
-                 lambda: self.detach(on_second))
-        on_first, on_second = together(lambda: self.attach(first, two),
-                                       lambda: self.attach(second, one))
-        self.assertReads(b'two' * 5000, on_first, 4096)
-        self.assertReads(bytes(512), on_first, GIB - 512)
-        self.assertReads(b'one' * 5000, on_second, 4096)
-        self.assertReads(b'e' * 512, on_second, GIB - 512)
-        self.assertReads(b'still here', on_second, 8 * MIB)
-        together(lambda: self.detach(on_first),
-                 lambda: self.detach(on_second))
+        self.detach(on_first)
+        self.assertEqual([], first.call(compute.leftovers))
+        moved = self.attach(second, one)
+        self.assertReads(b'one' * 5000, moved, 4096)
+        self.assertReads(b'e' * 512, moved, GIB - 512)
+        self.assertReads(b'still here', moved, 8 * MIB)
+        self.assertReads(b'two' * 5000, on_second, 4096)
+        self.assertReads(bytes(512), on_second, GIB - 512)
+        self.detach(on_second)
+        self.assertReads(b'one' * 5000, moved, 4096)
+        self.detach(moved)
 
     def test_local_attach_after_what_is_not_supported(self) -> None:
         (volume,) = self.create(1, image=self.raw)
