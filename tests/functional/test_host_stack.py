@@ -164,6 +164,8 @@ class HostStackTest(HostStackTestCase):
 class RefusalTest(HostStackTestCase):
     """Each a clear error, and nothing left behind."""
 
+    ADDRESSES = ['10.77.0.51']
+
     def assertRefused(self, data: dict[str, Any], error: type, words: str):
         host = self.hosts[1]
         with self.assertRaisesRegex(error, words):
