@@ -43,7 +43,7 @@ _HEADER = 1 << 20
 _FILE = _SHIFT + _HEADER
 _SUFFIX = '.bcache'
 # It goes when its last opener has let go, which may be udev on a busy host.
-_STOP_SECONDS = 120.0
+_STOP_SECONDS = 60.0
 _STOP_ATTEMPTS = 5
 
 
@@ -165,15 +165,16 @@ class BackingDevice:
     def _stop(self, kernel: str) -> None:
         if not sysfs.exists(kernel, 'bcache'):
             return
-        try:
-            _write(kernel, 'stop', '1')
-        except OSError:
-            LOG.debug('%s is stopping already', kernel)
-        if not sysfs.wait(lambda: not sysfs.exists(kernel, 'bcache'),
-                          _STOP_SECONDS):
-            raise exception.DeviceBusy(
-                device=self.path,
-                users=_cached_device(kernel) or _('bcache'))
+        for _second in range(int(_STOP_SECONDS)):
+            try:  # anew each time: udev may have registered it in between
+                _write(kernel, 'stop', '1')
+            except OSError:
+                LOG.debug('%s is stopping already', kernel)
+            if sysfs.wait(lambda: not sysfs.exists(kernel, 'bcache'), 1.0):
+                return
+        raise exception.DeviceBusy(
+            device=self.path,
+            users=_cached_device(kernel) or _('bcache'))
 
 
 def templates(directory: str) -> list[str]:
