@@ -38,6 +38,9 @@ STESTR = (PYTHON, '-m', 'stestr', '--repo-url')
 SANDBOX = (PYTHON, '-m', 'tests.lab.sandbox', '--')
 DOTS_IN_LINE = 70
 
+# What Cinder and oslo say of eventlet in every process is nobody's news.
+QUIET = 'ignore:::cinder,ignore:::oslo_privsep.daemon'
+
 # Statuses of subunit, and what they count as. A test still in progress at
 # the end of the stream died with its process.
 COUNTS_AS = {'success': 'passed', 'xfail': 'passed', 'skip': 'skipped',
@@ -71,6 +74,9 @@ class Tests:
     inside: tuple[str, ...] = ()
     #: show a line per test, for tests that take their time
     lines: bool = False
+    #: seconds after which it is killed; tests in progress then count as
+    #: failed
+    limit: float = 300
 
     def run(self) -> Counts:
         report = _Report(self.lines)
@@ -80,7 +86,11 @@ class Tests:
         process = subprocess.Popen(
             (*self.inside, *STESTR, repository, 'run', '--subunit',
              *self.options), stdout=subprocess.PIPE,
-            env={**os.environ, 'OS_TEST_PATH': self.path})
+            env={**os.environ, 'OS_TEST_PATH': self.path,
+                 'PYTHONWARNINGS': QUIET})
+        guard = threading.Timer(self.limit, process.kill)
+        guard.daemon = True  # not to outlive Ctrl-C
+        guard.start()
         result = testtools.CopyStreamResult(
             [testtools.StreamToDict(report.test), _Output()])
         result.startTestRun()
@@ -88,6 +98,7 @@ class Tests:
             process.stdout, non_subunit_name='stdout').run(result)
         result.stopTestRun()
         status = process.wait()
+        guard.cancel()
         report.end()
         if not report.counts['failed'] and (status or not report.counts):
             print(f'FAILED {self.name}: exit status {status} after '
@@ -181,7 +192,7 @@ class Together:
 def _lab(name: str, *choice: str) -> Tests:
     """Return functional tests that share a lab of their own."""
     return Tests(name, './tests/functional', ('--serial', *choice), SANDBOX,
-                 lines=True)
+                 lines=True, limit=2700)
 
 
 # Those that need the Cinder backend, and about as long all others.

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
+import types
 import typing
 import unittest
 
@@ -23,6 +25,10 @@ from tests import lab
 
 # Where to leave the hosts' logs at the end, if set.
 _LOGS = 'VMTHUNDER_LAB_LOGS'
+
+# Longest that one test, or the preparation of a class, may take, seconds.
+# What tests wait for has shorter limits; this one catches what has none.
+_LIMIT = 1200
 
 _lab: lab.Lab | None = None
 
@@ -58,6 +64,16 @@ def _close(opened: lab.Lab) -> None:
     opened.close()
 
 
+def _limit_time() -> None:
+    """Let what comes next fail, with a trace, if it takes too long."""
+    signal.signal(signal.SIGALRM, _too_long)
+    signal.alarm(_LIMIT)
+
+
+def _too_long(number: int, frame: types.FrameType | None) -> None:
+    raise TimeoutError(f'This took more than {_LIMIT} seconds.')
+
+
 class FunctionalTestCase(unittest.TestCase):
     """A test that runs on the lab's hosts."""
 
@@ -66,4 +82,9 @@ class FunctionalTestCase(unittest.TestCase):
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
+        _limit_time()
         cls.lab = get_lab()
+
+    def setUp(self) -> None:
+        super().setUp()
+        _limit_time()
