@@ -28,7 +28,7 @@ from os_brick_vmthunder.i18n import _
 
 #: What this code writes and the newest it can read: "major.minor". A new
 #: minor adds keys that may be ignored, a new major changes meanings.
-VERSION = '1.0'
+VERSION = '1.1'
 
 #: ``driver_volume_type`` of a connection.
 PROTOCOL = 'vmthunder'
@@ -68,11 +68,28 @@ class Chap:
 
 @dataclasses.dataclass(frozen=True)
 class Path:
-    """One way to a LUN."""
+    """One way to a LUN.
+
+    :ivar relay: name of the host that relays a template on this path; None
+        for the storage host, the root.
+    """
 
     portal: str
     iqn: str
     lun: int
+    relay: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """How a host is to serve a template on to others.
+
+    :ivar iqn: name of its target; no other host's.
+    :ivar portal: "address:port" where it serves.
+    """
+
+    iqn: str
+    portal: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,13 +99,21 @@ class Template:
     :ivar id: the template's UUID; its WWID follows from it.
     :ivar size: bytes.
     :ivar paths: in order of preference.
-    :ivar chap: opens every path of this template and nothing else.
+    :ivar chap: opens every path of this template and nothing else; also
+        this host's export of it.
+    :ivar export: what this host is to export, None for nothing.
     """
 
     id: str
     size: int
     paths: tuple[Path, ...]
     chap: Chap
+    export: Export | None = None
+
+    @property
+    def parents(self) -> tuple[Path, ...]:
+        """The paths that relays serve."""
+        return tuple(path for path in self.paths if path.relay)
 
     @property
     def wwid(self) -> str:
@@ -144,6 +169,8 @@ class Connection:
             'template': {
                 'id': self.template.id,
                 'size': self.template.size,
+                'export': (self.template.export and
+                           dataclasses.asdict(self.template.export)),
                 **_lun_to_dict(self.template)},
             'diff': {
                 'chunk_sectors': self.diff.chunk_sectors,
@@ -172,7 +199,8 @@ class Connection:
                 id=template.take('id', _uuid),
                 size=template.take('size', _sectors),
                 paths=template.take('paths', _paths),
-                chap=template.chap()),
+                chap=template.chap(),
+                export=template.optional('export', _export)),
             diff=Diff(
                 id=volume_id,
                 paths=diff.take('paths', _paths),
@@ -225,6 +253,10 @@ class _Reader:
             '%(key)s %(problem)s. The Cinder backend sent it; check that '
             'both run the same release.') % {
                 'key': self._where + key, 'problem': problem})
+
+    def optional(self, key: str, convert: Callable[[Any], _T]) -> _T | None:
+        return None if self._data.get(key) is None else self.take(
+            key, convert)
 
     def inner(self, key: str) -> '_Reader':
         return _Reader(self._volume_id, self.take(key, _mapping),
@@ -298,4 +330,14 @@ def _paths(value: Any) -> tuple[Path, ...]:
     if not isinstance(value, (list, tuple)) or not value:
         raise ValueError(_('is not a list of at least one path'))
     return tuple(Path(_portal(path['portal']), _iqn(path['iqn']),
-                      _number(path['lun'])) for path in map(_mapping, value))
+                      _number(path['lun']), _relay(path.get('relay')))
+                 for path in map(_mapping, value))
+
+
+def _relay(value: Any) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _export(value: Any) -> Export:
+    data = _mapping(value)
+    return Export(_iqn(data['iqn']), _portal(data['portal']))

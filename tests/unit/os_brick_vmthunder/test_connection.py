@@ -62,6 +62,25 @@ class ConnectionTest(unittest.TestCase):
         data = json.loads(json.dumps(make().to_dict()))
         self.assertEqual(make(), connection.Connection.from_dict(data))
 
+    def test_relays_survive_json(self):
+        template = connection.Template(
+            TEMPLATE, GIB, (
+                connection.Path('192.0.2.9:3260', 'iqn.2010-10.org.x:r', 0,
+                                'compute-9'),
+                connection.Path('192.0.2.1:3260', 'iqn.2010-10.org.x:y', 0)),
+            connection.Chap('tu', 'tp'),
+            connection.Export('iqn.2010-10.org.x:z', '192.0.2.7:3260'))
+        data = json.loads(json.dumps(make(template=template).to_dict()))
+        parsed = connection.Connection.from_dict(data).template
+        self.assertEqual(template, parsed)
+        self.assertEqual(template.paths[:1], parsed.parents)
+
+    def test_first_release_names_no_relays(self):
+        data = make().to_dict()
+        del data['template']['export']
+        del data['template']['paths'][0]['relay']
+        self.assertEqual(make(), connection.Connection.from_dict(data))
+
     def test_what_others_add_is_ignored(self):
         data = dict(make().to_dict(), access_mode='rw', encrypted=False,
                     driver_volume_type='vmthunder', later='thing')
@@ -94,6 +113,9 @@ class ConnectionTest(unittest.TestCase):
         ('template.paths.0.portal', '1.2.3.4 -x:3260'),
         ('template.paths.0.iqn', '--op'), ('template.paths.0.lun', -1),
         ('template.paths.0.lun', KeyError),
+        ('template.paths.0.relay', ''), ('template.paths.0.relay', 5),
+        ('template.export', 'x'), ('template.export', {}),
+        ('template.export', {'iqn': 'iqn.2010-10.org.x:z', 'portal': 'x'}),
         ('template.auth_method', 'None'), ('diff.auth_username', ''),
         ('diff.auth_password', 'a\nnode.startup = automatic'),
         ('diff.chunk_sectors', 4), ('diff.chunk_sectors', 24),

@@ -17,6 +17,7 @@ from unittest import mock
 import ddt
 from os_brick import exception as brick_exception
 
+from os_brick_vmthunder import connection
 from os_brick_vmthunder import exception
 from os_brick_vmthunder.initiator.connectors import vmthunder
 from tests.unit.os_brick_vmthunder import test_connection
@@ -162,7 +163,7 @@ class VMThunderConnectorTest(unittest.TestCase):
 
     def test_announces_itself(self):
         self.assertEqual(
-            {'vmthunder': {'version': '1.0'}},
+            {'vmthunder': {'version': connection.VERSION}},
             vmthunder.VMThunderConnector.get_connector_properties(
                 'sudo', host='h', multipath=False))
 
