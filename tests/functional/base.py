@@ -64,14 +64,17 @@ def _close(opened: lab.Lab) -> None:
     opened.close()
 
 
-def _limit_time() -> None:
-    """Let what comes next fail, with a trace, if it takes too long."""
-    signal.signal(signal.SIGALRM, _too_long)
-    signal.alarm(_LIMIT)
-
-
 def _too_long(number: int, frame: types.FrameType | None) -> None:
     raise TimeoutError(f'This took more than {_LIMIT} seconds.')
+
+
+# Here, since only the main thread may, and some classes prepare in others.
+signal.signal(signal.SIGALRM, _too_long)
+
+
+def _limit_time() -> None:
+    """Let what comes next fail, with a trace, if it takes too long."""
+    signal.alarm(_LIMIT)
 
 
 class FunctionalTestCase(unittest.TestCase):

@@ -31,6 +31,8 @@ from tests.lab import brick
 MODULES = brick.MODULES + ('os_brick_vmthunder.caches',)
 ONE = '0b8f7c1e-5a1d-4a52-9f0e-000000000001'
 TWO = '0b8f7c1e-5a1d-4a52-9f0e-000000000002'
+# bcache writes its index half a minute after it changed
+INDEX_SECONDS = 35
 
 _STATE = '/var/lib/vmthunder-test'
 _FILE = f'{_STATE}/source'

@@ -23,8 +23,6 @@ from tests import lab
 MIB = 1 << 20
 HOST = lab.HostSpec('cache', 71, memory=256, services=())
 LAYERS = ('bcache', 'none')
-# bcache writes its index half a minute after it changed
-INDEX_SECONDS = 35
 
 
 @ddt.ddt
@@ -115,7 +113,7 @@ class CachesTestCase(base.FunctionalTestCase):
 
     def test_warm_after_a_power_cut(self):
         self.host.call(caching.checksum, self.attach('bcache'))
-        time.sleep(INDEX_SECONDS)
+        time.sleep(caching.INDEX_SECONDS)
         self.host.power_off()
         self.host.power_on()
         self.start()

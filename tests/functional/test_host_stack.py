@@ -20,6 +20,7 @@ import ddt
 from os_brick_vmthunder import exception
 from tests.functional import backend
 from tests.functional import base
+from tests.functional import caching
 from tests.functional import compute
 from tests import lab
 from tests.lab import brick
@@ -146,6 +147,8 @@ class HostStackTest(HostStackTestCase):
         self.disconnect(host, volume)
         self.assertEqual(0, self.bytes_read(host,
                                             self.connect(host, volume)))
+        # the cache remembers after a power cut what it knew this long ago
+        time.sleep(caching.INDEX_SECONDS)
         host.power_off()
         host.power_on()
         self.assertEqual(0, self.bytes_read(host,

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import subprocess
@@ -47,6 +48,10 @@ _INSIDE = '--inside'
 
 # How long COMMAND may take to end after a signal, in seconds.
 _GRACE = 20
+
+# A host keeps each file of the machine open that it has ever opened: some
+# thousands.
+_OPEN_FILES, _FEWEST_OPEN_FILES = 16384, 4096
 
 # What a signal's siginfo says if the kernel, not a process, sent it.
 _SI_KERNEL = 0x80
@@ -118,9 +123,24 @@ def _check_machine() -> None:
                              ('mkfs.ext4', 'e2fsprogs')):
         if shutil.which(program) is None:
             missing.append('%s (Debian package %s)' % (program, package))
+    if _allow_open_files() < _FEWEST_OPEN_FILES:
+        missing.append('a larger limit of open files (ulimit -Hn %d)' %
+                       _OPEN_FILES)
     if missing:
         raise errors.SandboxError(
             'The lab needs ' + ', '.join(missing) + '.')
+
+
+def _allow_open_files() -> int:
+    """Let this process and its children open many files.
+
+    :returns: how many
+    """
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    count = (_OPEN_FILES if hard == resource.RLIM_INFINITY
+             else min(hard, _OPEN_FILES))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+    return count
 
 
 class _blocked_signals:
@@ -203,12 +223,16 @@ def _main_inside(command: list[str]) -> int:
     _MARK.write_text(os.readlink('/proc/self/ns/pid'))
     os.environ['TMPDIR'] = str(temporary)
     with _blocked_signals() as signals:
-        process = subprocess.Popen(
-            command, preexec_fn=lambda: signal.pthread_sigmask(
-                signal.SIG_SETMASK, ()) and None)
+        process = subprocess.Popen(command, preexec_fn=_accept_signals)
         status = _supervise(process.pid, signals, process.send_signal)
         process.returncode = status
     return status
+
+
+def _accept_signals() -> None:
+    # A shell starts what it runs in the background with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def main(arguments: list[str]) -> int:
