@@ -4,4 +4,5 @@ wsgi_app = '$application'
 workers = 1
 threads = 8
 timeout = 600
-control_socket_disable = True
+# A request never waits for a connection that another thread keeps.
+keepalive = 0
