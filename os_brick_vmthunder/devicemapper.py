@@ -79,6 +79,25 @@ class Chunked:
 
 
 @dataclasses.dataclass(frozen=True)
+class Switch:
+    """Regions of sectors, in turn from devices that all hold the same.
+
+    :ivar region_sectors: a power of two.
+    """
+
+    start: int
+    length: int
+    devices: tuple[str, ...]
+    region_sectors: int
+
+    def render(self) -> str:
+        places = ' '.join(f'{sysfs.number(device)} 0'
+                          for device in self.devices)
+        return (f'{self.start} {self.length} switch {len(self.devices)} '
+                f'{self.region_sectors} 0 {places}')
+
+
+@dataclasses.dataclass(frozen=True)
 class Zero:
     """Zeroes."""
 

@@ -17,6 +17,7 @@ import os
 from os_brick_vmthunder.caches import backing
 from os_brick_vmthunder.caches import base
 from os_brick_vmthunder.caches import bcacheset
+from os_brick_vmthunder.caches import coalescing
 from os_brick_vmthunder import conf
 from os_brick_vmthunder import devicemapper as dm
 from os_brick_vmthunder import sysfs
@@ -48,13 +49,15 @@ class Bcache(base.Cache):
         device = self._backing(template_id)
         block = max(self._set.block_size(set_id),
                     bcacheset.block_size(source))
+        shared = coalescing.assemble(template_id, source, size)
         name = device.assemble(
-            [dm.Linear(device.start(), size // sysfs.SECTOR, source)],
+            [dm.Linear(device.start(), size // sysfs.SECTOR, shared)],
             block, set_id)
         return f'/dev/{name}'
 
     def _stop(self, template_id: str) -> None:
         self._backing(template_id).disassemble()
+        coalescing.disassemble(template_id)
 
     def _stats(self, template_id: str, read_bytes: int) -> base.CacheStats:
         device = self._backing(template_id)

@@ -12,10 +12,12 @@
 
 """What only root may do to block devices, or know of them."""
 
+import contextlib
 import errno
 import fcntl
 import mmap
 import os
+import stat
 
 from oslo_concurrency import processutils
 
@@ -86,6 +88,37 @@ def openers(device: str) -> list[str]:
         except OSError:
             continue
     return found
+
+
+@privileged.default.entrypoint
+def set_running(disk: str) -> None:
+    """Have the kernel try a SCSI disk again that it took offline.
+
+    :param disk: the kernel's name of it, as 'sda'.
+    """
+    with open(f'/sys/class/block/{disk}/device/state', 'w') as file:
+        file.write('running')
+
+
+@privileged.default.entrypoint
+def make_node(path: str, device: str) -> None:
+    """Make another node for a block device, or find it.
+
+    :param path: below /dev; its directory is made too.
+    """
+    number = os.stat(device).st_rdev
+    if _number(path) == number:
+        return
+    remove_node(path)
+    os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+    os.mknod(path, stat.S_IFBLK | 0o600, number)
+
+
+@privileged.default.entrypoint
+def remove_node(path: str) -> None:
+    """Remove a node; it is all right if it isn't there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _number(path: str) -> int:

@@ -25,7 +25,7 @@ _CONTROL = '/dev/loop-control'
 _GET_FREE = 0x4C82
 _CONFIGURE = 0x4C0A
 _CLEAR = 0x4C01
-_DIRECT_IO = 16
+_READ_ONLY, _DIRECT_IO = 1, 16
 # struct loop_config: fd, block size, struct loop_info64 with its flags and
 # file name, and reserved words
 _CONFIG = struct.Struct('=II 5Q 3I I 64s 64s 32s 2Q 8Q')
@@ -34,11 +34,14 @@ _ATTEMPTS = 64
 
 def find(path: str) -> Optional[str]:
     """Return the loop device of a file, if it has one."""
+    return next(iter(find_all(path)), None)
+
+
+def find_all(path: str) -> list[str]:
+    """Return the loop devices of a file or device, always in one order."""
     path = os.path.realpath(path)
-    for name in sysfs.names('loop'):
-        if sysfs.attribute(name, 'loop', 'backing_file') == path:
-            return f'/dev/{name}'
-    return None
+    return [f'/dev/{name}' for name in sorted(sysfs.names('loop'))
+            if sysfs.attribute(name, 'loop', 'backing_file') == path]
 
 
 @privileged.default.entrypoint
@@ -57,24 +60,43 @@ def attach(path: str) -> str:
     path = os.path.realpath(path)
     file = os.open(path, os.O_RDWR)
     try:
-        for _attempt in range(_ATTEMPTS):
-            device = _configure_free(file, path)
-            if device is not None:
-                return device
+        return _configure(file, path, _DIRECT_IO)
     finally:
         os.close(file)
-    raise OSError(errno.EBUSY, 'no free loop device for', path)
+
+
+@privileged.default.entrypoint
+def share(path: str, count: int) -> list[str]:
+    """Give a device several read-only loop devices, or find those it has.
+
+    Their requests go by the page cache: what several ask for at once is read
+    once, and no more than they ask for.
+
+    :returns: paths of the loop devices; their nodes are there.
+    :raises OSError: the device can't be opened, or the kernel refuses.
+    """
+    for _missing in range(count - len(find_all(path))):
+        # each of its own, since each would go on reading where it was
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)
+            _configure(file, path, _READ_ONLY)
+        finally:
+            os.close(file)
+    return find_all(path)
 
 
 @privileged.default.entrypoint
 def detach(path: str) -> None:
-    """Take a file's loop device away; it is all right if it has none.
+    """Take the loop devices of a file away; it is all right if it has none.
 
-    :raises OSError: it does not go: something has it open.
+    :raises OSError: one does not go: something has it open.
     """
-    device = find(path)
-    if device is None:
-        return
+    for device in find_all(path):
+        _clear(device, path)
+
+
+def _clear(device: str, path: str) -> None:
     handle = os.open(device, os.O_RDONLY)
     try:
         fcntl.ioctl(handle, _CLEAR)
@@ -84,11 +106,20 @@ def detach(path: str) -> None:
     finally:
         os.close(handle)
     # who has it open still, as udev may, is waited for by the kernel
-    if not sysfs.wait(lambda: find(path) != device):
+    if not sysfs.wait(lambda: device not in find_all(path)):
         raise OSError(errno.EBUSY, 'the loop device is in use', device)
 
 
-def _configure_free(file: int, path: str) -> Optional[str]:
+def _configure(file: int, path: str, flags: int) -> str:
+    """Return a loop device that now has the file in it."""
+    for _attempt in range(_ATTEMPTS):
+        device = _configure_free(file, path, flags)
+        if device is not None:
+            return device
+    raise OSError(errno.EBUSY, 'no free loop device for', path)
+
+
+def _configure_free(file: int, path: str, flags: int) -> Optional[str]:
     """Return a free loop device with the file in it; None if it was taken."""
     control = os.open(_CONTROL, os.O_RDWR)
     try:
@@ -97,7 +128,7 @@ def _configure_free(file: int, path: str) -> Optional[str]:
         os.close(control)
     sysfs.wait(lambda: os.path.exists(device))
     config = _CONFIG.pack(
-        file, 0, 0, 0, 0, 0, 0, 0, 0, 0, _DIRECT_IO,
+        file, 0, 0, 0, 0, 0, 0, 0, 0, 0, flags,
         os.fsencode(path)[:63], b'', b'', 0, 0, *[0] * 8)
     try:
         handle = os.open(device, os.O_RDWR)

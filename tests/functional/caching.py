@@ -12,6 +12,7 @@
 
 """What the tests of the cache layers do on their host; all runs there."""
 
+from concurrent import futures
 import contextlib
 import glob
 import hashlib
@@ -20,6 +21,7 @@ import os
 import pathlib
 import random
 import subprocess
+import threading
 
 from os_brick_vmthunder import caches
 from os_brick_vmthunder import conf
@@ -38,6 +40,7 @@ _STATE = '/var/lib/vmthunder-test'
 _FILE = f'{_STATE}/source'
 _FOREIGN = f'{_STATE}/foreign'
 _MIB = 1 << 20
+_STEP = 64 << 10
 
 
 def _layer(name, **settings):
@@ -143,6 +146,22 @@ def read_as_guest(path):
             length = choice.randint(1, 32) * 4096
             offset = choice.randrange((end - length) // 4096) * 4096
             os.preadv(file, [memoryview(buffer)[:length]], offset)
+
+
+def read_in_step(path, readers):
+    """Read a device by several readers who ask for the same at once."""
+    size = sysfs.size(path)
+    ready = threading.Barrier(readers)
+
+    def read():
+        with _direct(path) as (file, buffer):
+            for offset in range(0, size - _STEP, _STEP):
+                ready.wait()
+                os.preadv(file, [memoryview(buffer)[:_STEP]], offset)
+
+    with futures.ThreadPoolExecutor(readers) as pool:
+        for reader in [pool.submit(read) for _reader in range(readers)]:
+            reader.result()
 
 
 @contextlib.contextmanager

@@ -97,6 +97,12 @@ class CachesTestCase(base.FunctionalTestCase):
             # a request with two gaps has only its first gap kept
             self.assertLess(again, first / 50, reader.__name__)
 
+    def test_what_is_read_by_many_at_once_is_fetched_once(self):
+        path = self.attach('bcache')
+        self.assertLess(self.fetched('bcache', caching.read_in_step, path, 4),
+                        self.SIZE * 1.02)
+        self.assertEqual(self.digest, self.host.call(caching.checksum, path))
+
     def test_without_a_cache_all_is_fetched_again(self):
         path = self.attach('none')
         self.fetched('none', caching.checksum, path)

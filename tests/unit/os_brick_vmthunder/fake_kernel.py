@@ -50,7 +50,8 @@ class FakeKernel:
         self.block = self.directory('block')
         self.sets = self.directory('bcache')
         self.tables = {}      # dm kernel name -> table
-        self.files = {}       # loop kernel name -> file
+        self.files = {}       # loop kernel name -> file or node
+        self.nodes = {}       # node -> kernel name
         self.signatures = {}  # device path -> what blkid finds
         self.media = {}       # device path -> superblock bytes
         self.known = {}       # bcache: backing UUID -> was cached
@@ -69,8 +70,9 @@ class FakeKernel:
         self.patch(test, sysfs.time, 'sleep', lambda seconds: None)
         for module, names in (
                 (dmsetup, ('create', 'remove', 'table', 'status')),
-                (loop, ('attach', 'detach')),
-                (blockdev, ('contents', 'openers')),
+                (loop, ('attach', 'share', 'detach')),
+                (blockdev, ('contents', 'openers', 'make_node',
+                            'remove_node')),
                 (bcache, ('make_directory', 'write_file', 'remove_file',
                           'read', 'write_device', 'read_again', 'register',
                           'set_attribute', 'load_module'))):
@@ -191,6 +193,16 @@ class FakeKernel:
     def _blockdev_openers(self, device):
         return ['qemu (42)'] if device.split('/')[-1] in self.open else []
 
+    def _blockdev_make_node(self, path, device):
+        kernel = self.kernel_name(device)
+        assert self.nodes.get(path) == kernel or (
+            path not in self.files.values()), 'a node in use was replaced'
+        self.nodes[path] = kernel
+
+    def _blockdev_remove_node(self, path):
+        assert path not in self.files.values(), 'a node in use was removed'
+        self.nodes.pop(path, None)
+
     # loops
 
     def _loop_attach(self, path):
@@ -203,6 +215,16 @@ class FakeKernel:
         self.write(os.path.realpath(path), 'block', name, 'loop',
                    'backing_file')
         return f'/dev/{name}'
+
+    def _loop_share(self, path, count):
+        for _missing in range(count - len(loop.find_all(path))):
+            name = self._free('loop')
+            self.files[name] = path
+            below = self.nodes[path]
+            self.add_disk(name, 512 * int(sysfs.attribute(below, 'size')))
+            self.write(path, 'block', name, 'loop', 'backing_file')
+            self.hold(below, name)
+        return loop.find_all(path)
 
     def _loop_detach(self, path):
         for name, file in list(self.files.items()):

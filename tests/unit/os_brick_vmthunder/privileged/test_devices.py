@@ -15,6 +15,7 @@
 import errno
 import fcntl
 import os
+import struct
 import tempfile
 import unittest
 from unittest import mock
@@ -91,6 +92,13 @@ class BlockdevTest(PrivilegedTestCase):
         self.assertEqual(1, len(found))
         self.assertIn(f'({os.getpid()})', found[0])
 
+    def test_set_running(self):
+        opened = self.patch(blockdev, 'open', mock.mock_open(), create=True)
+        blockdev.set_running('sdb')
+        opened.assert_called_once_with('/sys/class/block/sdb/device/state',
+                                       'w')
+        opened().write.assert_called_once_with('running')
+
     def test_number(self):
         self.assertEqual(os.stat('/dev/null').st_rdev,
                          blockdev._number('/dev/null'))
@@ -142,6 +150,52 @@ class BcacheTest(PrivilegedTestCase):
         execute.assert_called_once_with('modprobe', 'bcache')
 
 
+class NodeTest(PrivilegedTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.path = os.path.join(self.root, 'dir', 'node')
+        self.numbers = {'/dev/dm-1': 11, '/dev/dm-2': 12}
+        self.stat = os.stat
+        self.patch(blockdev.os, 'stat', self.status)
+        self.made = self.patch(blockdev.os, 'mknod',
+                               side_effect=self.make)
+        self.unlinked = self.patch(blockdev.os, 'unlink',
+                                   side_effect=self.unlink)
+
+    def status(self, path, **options):
+        if path in self.numbers:
+            return mock.Mock(st_rdev=self.numbers[path])
+        return self.stat(path, **options)
+
+    def make(self, path, mode, number):
+        self.assertTrue(os.path.isdir(os.path.dirname(path)))
+        self.assertNotIn(path, self.numbers)
+        self.numbers[path] = number
+
+    def unlink(self, path):
+        if path not in self.numbers:
+            raise FileNotFoundError(path)
+        del self.numbers[path]
+
+    def test_made_once(self):
+        blockdev.make_node(self.path, '/dev/dm-1')
+        blockdev.make_node(self.path, '/dev/dm-1')
+        self.assertEqual(11, self.numbers[self.path])
+        self.assertEqual(1, self.made.call_count)
+
+    def test_stale_one_is_replaced(self):
+        blockdev.make_node(self.path, '/dev/dm-1')
+        blockdev.make_node(self.path, '/dev/dm-2')
+        self.assertEqual(12, self.numbers[self.path])
+
+    def test_removed_once(self):
+        blockdev.make_node(self.path, '/dev/dm-1')
+        blockdev.remove_node(self.path)
+        blockdev.remove_node(self.path)
+        self.assertNotIn(self.path, self.numbers)
+
+
 class LoopTest(PrivilegedTestCase):
 
     def setUp(self):
@@ -179,6 +233,27 @@ class LoopTest(PrivilegedTestCase):
         loop.detach(self.path)
         loop.detach(self.path)
         self.assertIsNone(loop.find(self.path))
+
+    def test_share_adds_what_is_missing(self):
+        self.patch(loop.os, 'posix_fadvise')
+        self.loops['loop1'] = self.path
+        self.loops['loop2'] = 'another'
+        self.taken = 3
+
+        def count_up(handle, request, config=None):
+            if request == loop._GET_FREE:
+                self.taken += 1
+                return self.taken
+            flags = struct.unpack_from('=II 5Q 3I I', config)[-1]
+            self.assertEqual(loop._READ_ONLY, flags)
+            self.loops[f'loop{self.taken}'] = self.path
+            return 0
+
+        self.ioctl.side_effect = count_up
+        three = ['/dev/loop1', '/dev/loop4', '/dev/loop5']
+        self.assertEqual(three, loop.share(self.path, 3))
+        self.assertEqual(three, loop.share(self.path, 3))
+        self.assertEqual(2, loop.os.posix_fadvise.call_count)
 
     def test_a_loop_that_vanished_is_no_error(self):
         self.loops['loop0'] = self.path

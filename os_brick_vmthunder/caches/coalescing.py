@@ -1,0 +1,86 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""Reads a block once over the network, whoever asks for it at once.
+
+bcache fetches a block that it hasn't got for each who asks, until the first
+has it. Guests and children that boot in step would fetch everything as many
+times as there are of them. The kernel's page cache makes the later ones wait
+for the first, and a loop device reads by it. But it serves one request at a
+time, so there are several, which take turns:
+
+    source -> /dev/vmthunder/<id> -> loops -> dm-switch
+
+The node is another one of the source's, whose name the loops are found by.
+"""
+
+import os
+
+from os_brick_vmthunder.caches import base
+from os_brick_vmthunder import devicemapper as dm
+from os_brick_vmthunder import exception
+from os_brick_vmthunder.privileged import blockdev
+from os_brick_vmthunder.privileged import loop
+from os_brick_vmthunder import sysfs
+
+_DIRECTORY = '/dev/vmthunder'
+# How many blocks may be on their way at once.
+_LOOPS = 8
+
+
+def assemble(template_id: str, source: str, size: int) -> str:
+    """Put it together, or find what there is of it.
+
+    :param source: path of a read-only device.
+    :param size: bytes of it.
+    :returns: path of a device with the same bytes.
+    :raises CacheError: the kernel refuses.
+    """
+    node = _node(template_id)
+    try:
+        blockdev.make_node(node, source)
+        loops = loop.share(node, _LOOPS)
+    except OSError as error:
+        raise _failure(node, error) from error
+    return dm.create(
+        _name(template_id), f'VMTHUNDER-shared-{template_id}',
+        [dm.Switch(0, size // sysfs.SECTOR, tuple(loops),
+                   base.CHUNK_SECTORS)], readonly=True)
+
+
+def disassemble(template_id: str) -> None:
+    """Take it apart, as far as it is there.
+
+    :raises DeviceBusy: something uses it.
+    :raises CacheError: a part of it does not go.
+    """
+    dm.remove(_name(template_id))
+    node = _node(template_id)
+    try:
+        loop.detach(node)
+        blockdev.remove_node(node)
+    except OSError as error:
+        raise _failure(node, error) from error
+
+
+def _name(template_id: str) -> str:
+    return f'vmthunder-shared-{template_id}'
+
+
+def _node(template_id: str) -> str:
+    return os.path.join(_DIRECTORY, template_id)
+
+
+def _failure(node: str, error: OSError) -> exception.CacheError:
+    return exception.CacheError(cache='bcache',
+                                reason=f'{node}: {error.strerror or error}')
