@@ -16,10 +16,13 @@ import os
 import pathlib
 
 from demo import results
+from os_brick_vmthunder import connection
 
 _BLOCK = pathlib.Path('/sys/block')
 _SESSIONS = pathlib.Path('/sys/class/iscsi_session')
 _SECTOR = 512
+# What marks the device that bcache caches of a template.
+_BACKING = 'VMTHUNDER-backing-'
 # Field of a disk's "stat": sectors read.
 _SECTORS_READ = 2
 
@@ -33,7 +36,7 @@ def read(wwid: str) -> results.Reading:
         if _text(name, 'dm/uuid') == f'mpath-{wwid}':
             return results.Reading(
                 sum(_bytes_read(disk, 'stat')
-                    for disk in _names(name, 'slaves')), _cache_bytes(name))
+                    for disk in _names(name, 'slaves')), _cache_bytes(wwid))
     return results.Reading()
 
 
@@ -45,11 +48,14 @@ def leftovers() -> list[str]:
     return found
 
 
-def _cache_bytes(name: str) -> int:
-    """What was read of the cache that stands on a device, if one does."""
-    if (_BLOCK / name / 'bcache/dev').exists():
-        return _bytes_read(name, 'bcache/dev/stat')
-    return sum(map(_cache_bytes, _names(name, 'holders')))
+def _cache_bytes(wwid: str) -> int:
+    """What was read of the cached template; 0 if nothing caches it."""
+    for name in _device_mapper():
+        _backing, prefix, template_id = _text(name, 'dm/uuid').partition(
+            _BACKING)
+        if prefix and connection.wwid(template_id) == wwid:
+            return _bytes_read(name, 'bcache/dev/stat')
+    return 0
 
 
 def _bytes_read(name: str, attribute: str) -> int:

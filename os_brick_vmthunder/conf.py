@@ -57,6 +57,32 @@ OPTIONS = [
                help='Directory for what this host has to keep about '
                     'templates: about 1 MiB each. It must be on a local '
                     'disk.'),
+    cfg.PortOpt('relay_port',
+                default=3260,
+                help='Port on which this host serves templates on to other '
+                     'hosts. 0: it serves none.'),
+    cfg.StrOpt('relay_address',
+               default='',
+               help='Address of this host for that, one that the other '
+                    'hosts reach. If not set, the address that the '
+                    'attaching service announces, as my_block_storage_ip '
+                    'of Nova.'),
+    cfg.IntOpt('relay_wait',
+               default=20,
+               min=0,
+               help='How many seconds the first volume of a template waits '
+                    'for another host that is to serve it here and does not '
+                    'yet. Then it starts from the storage host.'),
+    cfg.IntOpt('relay_linger',
+               default=300,
+               min=0,
+               help='How many seconds this host serves a template on after '
+                    'its last volume here was detached, if other hosts read '
+                    'from it.'),
+    cfg.StrOpt('zone',
+               default='',
+               help='Where this host is. Hosts of one zone serve each other '
+                    'first.'),
 ]
 
 
@@ -70,6 +96,11 @@ class HostConfig:
     :ivar cache_file: path of the file that stands in for it.
     :ivar cache_size: largest size of that file in bytes.
     :ivar state_dir: path of a directory.
+    :ivar relay_port: TCP port to serve other hosts on; 0 for not at all.
+    :ivar relay_address: of this host, or '' for what the connector says.
+    :ivar relay_wait: seconds to wait for others to serve.
+    :ivar relay_linger: seconds to serve on without a volume.
+    :ivar zone: where this host is, or ''.
     """
 
     file: str = DEFAULT_FILE
@@ -78,6 +109,11 @@ class HostConfig:
     cache_file: str = '/var/lib/vmthunder/cache.img'
     cache_size: int = 32 * _GIB
     state_dir: str = '/var/lib/vmthunder'
+    relay_port: int = 3260
+    relay_address: str = ''
+    relay_wait: int = 20
+    relay_linger: int = 300
+    zone: str = ''
 
 
 def load(file: str = DEFAULT_FILE) -> HostConfig:

@@ -85,3 +85,16 @@ class TargetError(VMThunderException):
     message = _('LIO could not %(action)s %(target)s: %(reason)s. Check that '
                 'the module target_core_mod is there, configfs is mounted '
                 'and the portals are addresses of this host.')
+
+
+class CinderUnavailable(VMThunderException):
+    """Cinder's API didn't answer a command."""
+
+    message = _('Cinder did not answer: %(reason)s')
+
+
+class NothingFound(VMThunderException):
+    """A command was asked for something that isn't there."""
+
+    message = _('No attached volume, no template of one and no image of one '
+                'is %(id)s.')

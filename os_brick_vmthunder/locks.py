@@ -27,16 +27,23 @@ def _path() -> str | None:
             lockutils.get_lock_path(cfg.CONF))
 
 
+#: Somebody else has a lock that wasn't to be waited for.
+Busy = lockutils.AcquireLockFailedException
+
+
 @contextlib.contextmanager
-def host_lock(kind: str, unique_id: str) -> Iterator[None]:
+def host_lock(kind: str, unique_id: str,
+              wait: bool = True) -> Iterator[None]:
     """Hold this host's lock on something named by a UUID.
 
     There are 256 locks a kind, so that a host that sees many volumes in its
     life doesn't collect a lock file for each. Two that share one only wait
     for each other. A thread may not hold two of a kind.
+
+    :raises Busy: another has it, and it was not to be waited for.
     """
     with lockutils.lock(f'vmthunder-{kind}-{unique_id[:2]}', _PREFIX,
-                        external=True, lock_path=_path()):
+                        external=True, lock_path=_path(), blocking=wait):
         yield
 
 

@@ -10,15 +10,18 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+
 """Multipath maps over the iSCSI paths of a LUN.
 
-Every login, scan and multipath step is os-brick's own iSCSI connector's;
-this module checks what came out of it before anything is built on it.
+Every scan and multipath step is os-brick's own iSCSI connector's; this
+module checks what came out of it before anything is built on it. Logging in
+comes before, see :mod:`.logins`, since os-brick would do it under a lock that
+all attaches of a host queue on.
 """
 
 import contextlib
 import os
-from typing import Any, Iterator, Optional
+from typing import Any, Collection, Iterator, Optional, Sequence
 
 from os_brick import exception as brick_exception
 from os_brick.initiator.connectors import iscsi
@@ -30,11 +33,10 @@ from os_brick_vmthunder import devicemapper
 from os_brick_vmthunder import exception
 from os_brick_vmthunder.i18n import _
 from os_brick_vmthunder import locks
+from os_brick_vmthunder import logins
 from os_brick_vmthunder import sysfs
 
 LOG = logging.getLogger(__name__)
-
-Lun = connection.Template | connection.Diff
 
 _DROP_IN = '/etc/multipath/conf.d/vmthunder.conf'
 
@@ -46,6 +48,7 @@ class Paths:
                  root_helper: str) -> None:
         self._iscsi = initiator
         self._root_helper = root_helper
+        self._logins = logins.Logins(initiator)
 
     def verify(self) -> None:
         """Check that maps can be made here at all.
@@ -58,53 +61,88 @@ class Paths:
                 'multipathd does not answer; start it (systemctl enable '
                 '--now multipathd).'))
 
-    def connect(self, lun: Lun) -> str:
-        """Log in to all paths of a LUN.
+    def reach(self, lun: logins.Lun, patience: float = 0.0) -> None:
+        """Log in to the paths of a LUN: see :meth:`.Logins.reach`."""
+        self._logins.reach(lun, patience)
+
+    def connect(self, lun: logins.Lun) -> str:
+        """Make the map over those paths of a LUN that answer.
 
         :returns: device of its multipath map.
         :raises MultipathError: no path answered, or the map is not the one
             that may carry a guest's data.
         """
-        if not complete(lun):
-            with _translated(lun):
-                self._iscsi.connect_volume(_properties(lun))
-        device = find(lun)
-        if device is None:
-            raise exception.MultipathError(what=_describe(lun), reason=_(
-                'the disks are there, but no map with WWID %(wwid)s; check '
-                'that multipath.conf does not blacklist vendor VMTHUNDR and '
-                'that %(file)s is installed.') % {
-                    'wwid': lun.wwid, 'file': _DROP_IN})
+        device = find(lun.id)
+        if device is None or not running(lun.id):
+            device = self._make(lun)
         self._check(lun, device)
         return device
 
-    def disconnect(self, lun: Lun, force: bool = False) -> None:
-        """Log out of all paths of a LUN and remove its map.
+    def disconnect(self, diff: connection.Diff, force: bool = False) -> None:
+        """Log out of all paths of a diff and remove its map.
 
         Nothing may stand on the map any more. If no path is left, what was
         still queued in the map fails: only teardown may do that.
 
         :raises MultipathError: the map or a session does not go.
         """
-        device = find(lun)
-        if device is not None and not running(lun):
-            self._iscsi._execute(
-                'multipathd', 'disablequeueing', 'map',
-                devicemapper.name_of(device), run_as_root=True,
-                root_helper=self._root_helper, check_exit_code=False)
-        with _translated(lun):
+        device = self.stop_queueing(diff.id)
+        with _translated(_describe(diff)):
             self._iscsi.disconnect_volume(
-                _properties(lun), {'type': 'block', 'path': device or ''},
-                force=force)
+                _properties(diff, diff.paths),
+                {'type': 'block', 'path': device or ''}, force=force)
             # os-brick sees only maps that still have a path.
-            device = find(lun)
-            if device is not None:
-                self._iscsi._linuxscsi.flush_multipath_device(
-                    devicemapper.name_of(device))
-        for path in lun.paths:
+            self._flush(find(diff.id))
+        for path in diff.paths:
             locks.forget_portal_locks(path.portal, path.iqn)
 
-    def _check(self, lun: Lun, device: str) -> None:
+    def disconnect_template(self, template_id: str) -> None:
+        """Log out of all paths of a template and remove its map.
+
+        All that this host has of it goes, whoever named the paths. Nothing
+        can be lost with a template, so a dead path is not waited for.
+
+        :raises MultipathError: the map or a session does not go.
+        """
+        device = self.stop_queueing(template_id)
+        what = f'template {template_id}'
+        with _translated(what):
+            self._flush(device)
+            gone = self._logins.forget_template(template_id)
+        for node in gone:
+            locks.forget_portal_locks(node.portal, node.iqn)
+
+    def end_orphans(self, spared: Collection[str]) -> None:
+        """Log out of templates that nobody asks for any more.
+
+        :param spared: ids of templates that are in use.
+        """
+        self._logins.end_orphans(spared)
+
+    def _make(self, lun: logins.Lun) -> str:
+        answering = self._logins.answering(lun)
+        if not answering and not self._logins.known(lun):
+            # a detach was faster than this attach
+            self.reach(lun)
+            answering = self._logins.answering(lun)
+        # a relay alone won't do: it may leave at any time
+        if all(path.relay for path in answering):
+            raise exception.MultipathError(what=_describe(lun), reason=_(
+                'no path answered or let this host in; check the network to '
+                'these portals, and detach and attach the volume again so '
+                'that Cinder hands out valid credentials.'))
+        with _translated(_describe(lun)):
+            self._iscsi.connect_volume(_properties(lun, answering))
+        device = find(lun.id)
+        if device is None:
+            raise exception.MultipathError(what=_describe(lun), reason=_(
+                'the disks are there, but no map with WWID %(wwid)s; check '
+                'that multipath.conf does not blacklist vendor VMTHUNDR and '
+                'that %(file)s is installed.') % {
+                    'wwid': lun.wwid, 'file': _DROP_IN})
+        return device
+
+    def _check(self, lun: logins.Lun, device: str) -> None:
         if 'queue_if_no_path' not in devicemapper.table(
                 devicemapper.name_of(device)):
             raise exception.MultipathError(what=_describe(lun), reason=_(
@@ -118,37 +156,54 @@ class Paths:
                 'it is not write-protected; check its export on the '
                 'storage host.'))
 
+    def stop_queueing(self, unique_id: str) -> Optional[str]:
+        """Have a LUN's map fail what it queues, if it has no path left.
 
-def find(lun: Lun) -> Optional[str]:
+        Only for what is to go: who stands on it would get errors.
+
+        :returns: device of the map, if there is one.
+        """
+        device = find(unique_id)
+        if device is not None and not running(unique_id):
+            self._iscsi._execute(
+                'multipathd', 'disablequeueing', 'map',
+                devicemapper.name_of(device), run_as_root=True,
+                root_helper=self._root_helper, check_exit_code=False)
+        return device
+
+    def _flush(self, device: Optional[str]) -> None:
+        if device is not None:
+            self._iscsi._linuxscsi.flush_multipath_device(
+                devicemapper.name_of(device))
+
+
+def find(unique_id: str) -> Optional[str]:
     """Return the device of a LUN's multipath map, if there is one."""
-    return devicemapper.find_uuid(f'mpath-{lun.wwid}')
+    return devicemapper.find_uuid(f'mpath-{connection.wwid(unique_id)}')
 
 
-def running(lun: Lun) -> int:
+def running(unique_id: str) -> int:
     """Count the usable paths below a LUN's map; 0 without a map."""
-    device = find(lun)
+    device = find(unique_id)
     if device is None:
         return 0
     return sum(sysfs.attribute(disk, 'device', 'state') == 'running'
                for disk in sysfs.listing(os.path.basename(device), 'slaves'))
 
 
-def complete(lun: Lun) -> bool:
-    """Tell whether a LUN's map has all its paths."""
-    return running(lun) >= len(lun.paths)
-
-
-def _describe(lun: Lun) -> str:
+def _describe(lun: logins.Lun) -> str:
     kind = ('template' if isinstance(lun, connection.Template)
             else 'the diff of volume')
     portals = ', '.join(path.portal for path in lun.paths)
     return f'{kind} {lun.id} ({portals})'
 
 
-def _properties(lun: Lun) -> dict[str, Any]:
-    """Return the LUN as os-brick's iSCSI connector wants it."""
+def _properties(lun: logins.Lun, paths: Sequence[connection.Path]
+                ) -> dict[str, Any]:
+    """Return some paths of a LUN as os-brick's iSCSI connector wants them.
+    """
     portals, iqns, luns = zip(
-        *((path.portal, path.iqn, path.lun) for path in lun.paths))
+        *((path.portal, path.iqn, path.lun) for path in paths))
     return {
         'target_discovered': False,
         'target_portal': portals[0],
@@ -164,15 +219,12 @@ def _properties(lun: Lun) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _translated(lun: Lun) -> Iterator[None]:
+def _translated(what: str) -> Iterator[None]:
     try:
         yield
-    except brick_exception.VolumeDeviceNotFound:
-        raise exception.MultipathError(what=_describe(lun), reason=_(
-            'no path answered or let this host in; check the network to '
-            'these portals, and detach and attach the volume again so that '
-            'Cinder hands out valid credentials.'))
+    except exception.VMThunderException:
+        raise
     except (brick_exception.BrickException,
             processutils.ProcessExecutionError, OSError) as error:
-        raise exception.MultipathError(what=_describe(lun),
+        raise exception.MultipathError(what=what,
                                        reason=str(error)) from error

@@ -47,23 +47,27 @@ class VolumeSnapshot:
         self._check()
         return self.path
 
-    def create(self, cached: str, diff: str) -> str:
-        """Make the volume's device.
+    def claim(self, cached: str) -> None:
+        """Make the volume's origin: from now on the host stack stays.
 
         :param cached: device of the cached template.
+        """
+        template = self._volume.template.size // connection.SECTOR
+        table: list[dm.Target] = [dm.Linear(0, template, cached, 0)]
+        if self._size > template:
+            table.append(dm.Zero(template, self._size - template))
+        dm.create(self._origin_name, self._uuid('origin'), table,
+                  readonly=True)
+
+    def create(self, diff: str) -> str:
+        """Make the volume's device over its origin.
+
         :param diff: multipath map of the volume's diff.
         :returns: path of the volume's device.
         :raises SnapshotInvalid: the diff says that its data is lost.
         """
-        template = self._volume.template.size // connection.SECTOR
-        size = self._volume.volume_size // connection.SECTOR
-        table: list[dm.Target] = [dm.Linear(0, template, cached, 0)]
-        if size > template:
-            table.append(dm.Zero(template, size - template))
-        origin = dm.create(self._origin_name, self._uuid('origin'), table,
-                           readonly=True)
         dm.create(self._name, self._uuid('volume'), [
-            dm.Snapshot(0, size, origin, diff,
+            dm.Snapshot(0, self._size, dm.path_of(self._origin_name), diff,
                         chunk_sectors=self._volume.diff.chunk_sectors)])
         self._check()
         return self.path
@@ -75,6 +79,10 @@ class VolumeSnapshot:
         """
         dm.remove(self._name)
         dm.remove(self._origin_name)
+
+    @property
+    def _size(self) -> int:
+        return self._volume.volume_size // connection.SECTOR
 
     def _uuid(self, kind: str) -> str:
         return f'VMTHUNDER-{kind}-{self._volume.volume_id}'

@@ -10,59 +10,144 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+
 """The host stack: what a host builds once for all volumes of a template."""
 
+import os
 from typing import Optional
 
+from oslo_concurrency import processutils
 from oslo_log import log as logging
 
 from os_brick_vmthunder.caches import base as caches
+from os_brick_vmthunder.caches import none
+from os_brick_vmthunder import conf
 from os_brick_vmthunder import connection
 from os_brick_vmthunder import devicemapper
+from os_brick_vmthunder import exception
+from os_brick_vmthunder import export
+from os_brick_vmthunder import marks
 from os_brick_vmthunder import paths as lun_paths
+from os_brick_vmthunder import sysfs
 
 LOG = logging.getLogger(__name__)
 
 
 class HostStack:
-    """Paths, multipath map and cache of one template on this host.
+    """Paths, multipath map, cache and export of one template on this host.
 
     The caller holds the host's lock on the template. How many volumes use
     the stack is read from the kernel: whoever stands on the cached device
     holds it open.
+
+    :param config: of this host.
     """
 
-    def __init__(self, template: connection.Template,
-                 paths: lun_paths.Paths, cache: caches.Cache) -> None:
-        self._template = template
+    def __init__(self, template_id: str, paths: lun_paths.Paths,
+                 cache: caches.Cache, config: conf.HostConfig) -> None:
+        self._id = template_id
         self._paths = paths
         self._cache = cache
+        self._config = config
 
-    def build(self) -> str:
+    @property
+    def cached(self) -> Optional[str]:
+        """The cached template's device, if it is there."""
+        return self._cache.device(self._id)
+
+    def build(self, template: connection.Template) -> str:
         """Bring the template to this host, or find that it is here.
 
         :returns: the cached template's device.
+        :raises MultipathError: it can't be reached.
+        :raises ConfigurationError: the cache is not set up rightly.
         """
-        cached = self._cached()
-        if cached is not None and lun_paths.complete(self._template):
-            return cached
-        device = self._paths.connect(self._template)
-        return self._cache.attach(self._template.id, device,
-                                  self._template.size)
+        device = self._paths.connect(template)
+        cached = self.cached or self._attach(device, template.size)
+        marks.remove(self._id)
+        self._serve(template, cached, device)
+        return cached
 
-    def release(self, force: bool = False) -> None:
-        """Take the stack down unless a volume still stands on it.
+    def release(self, linger: bool = True, force: bool = False) -> None:
+        """Take the stack down unless something still needs it.
 
-        What is cached stays for the next time.
+        A volume that stands on it does; a child does for as long as the
+        host is set to serve on. What is cached stays for the next time.
+
+        :param linger: whether children are minded.
+        :param force: go on although the export isn't withdrawn.
         """
-        cached = self._cached()
-        users = devicemapper.holders(cached) if cached else []
+        users = self.volumes()
         if users:
-            LOG.debug('Template %s stays: %s use it', self._template.id,
-                      users)
+            LOG.debug('Template %(id)s stays: %(users)s use it',
+                      {'id': self._id, 'users': users})
             return
-        self._cache.detach(self._template.id)
-        self._paths.disconnect(self._template, force)
+        if linger and self._lingers():
+            return
+        # or who reads here now would keep the export from going
+        self._paths.stop_queueing(self._id)
+        self._withdraw(force)
+        self._cache.detach(self._id)
+        self._paths.disconnect_template(self._id)
+        marks.remove(self._id)
 
-    def _cached(self) -> Optional[str]:
-        return self._cache.device(self._template.id)
+    def volumes(self) -> list[str]:
+        """Return the devices of volumes that stand on the stack."""
+        cached = self.cached
+        return [] if cached is None else [
+            holder for holder in devicemapper.holders(cached)
+            if holder != export.name(self._id)]
+
+    def _attach(self, device: str, size: int) -> str:
+        try:
+            return self._cache.attach(self._id, device, size)
+        except exception.ConfigurationError:
+            raise
+        except (exception.VMThunderException, OSError,
+                processutils.ProcessExecutionError) as error:
+            LOG.warning('The cache of this host does not work: %(error)s. '
+                        'Template %(id)s is read over the network until its '
+                        'last volume here is detached.',
+                        {'error': error, 'id': self._id})
+            uncached = none.NoCache(self._config)
+            return uncached.attach(self._id, device, size)
+
+    def _serve(self, template: connection.Template, cached: str,
+               device: str) -> None:
+        """Serve children. Their needs are no reason to fail a guest."""
+        if (template.export is None or not self._config.relay_port or
+                _stands_on(cached, device)):
+            return
+        try:
+            export.serve(template, template.export, cached)
+        except (exception.VMThunderException, OSError) as error:
+            LOG.warning('This host does not relay template %(id)s: '
+                        '%(error)s', {'id': self._id, 'error': error})
+
+    def _lingers(self) -> bool:
+        children = export.children(self._id)
+        if not children or not self._config.relay_linger:
+            return False
+        age = marks.age(self._id)
+        if age is None:
+            LOG.info('No volume uses template %(id)s here; it is served for '
+                     '%(seconds)d seconds more to %(children)s', {
+                         'id': self._id, 'children': children,
+                         'seconds': self._config.relay_linger})
+            marks.add(self._id)
+        return (age or 0) < self._config.relay_linger
+
+    def _withdraw(self, force: bool) -> None:
+        try:
+            export.withdraw(self._id)
+        except exception.VMThunderException as error:
+            if not force:
+                raise
+            LOG.warning('Template %(id)s: %(error)s',
+                        {'id': self._id, 'error': error})
+
+
+def _stands_on(cached: str, device: str) -> bool:
+    """Tell whether nothing is cached: there is nothing in between."""
+    return os.path.basename(device) in sysfs.listing(
+        sysfs.kernel_name(cached), 'slaves')

@@ -77,6 +77,8 @@ class Tests:
     #: seconds after which it is killed; tests in progress then count as
     #: failed
     limit: float = 300
+    #: tests that try to be killed at each step try one in so many
+    stride: int = 1
 
     def run(self) -> Counts:
         report = _Report(self.lines)
@@ -87,6 +89,7 @@ class Tests:
             (*self.inside, *STESTR, repository, 'run', '--subunit',
              *self.options), stdout=subprocess.PIPE,
             env={**os.environ, 'OS_TEST_PATH': self.path,
+                 'VMTHUNDER_STEP_STRIDE': str(self.stride),
                  'PYTHONWARNINGS': QUIET})
         guard = threading.Timer(self.limit, process.kill)
         guard.daemon = True  # not to outlive Ctrl-C
@@ -189,14 +192,16 @@ class Together:
             return counts
 
 
-def _lab(name: str, *choice: str) -> Tests:
+def _lab(name: str, stride: int, *choice: str) -> Tests:
     """Return functional tests that share a lab of their own."""
     return Tests(name, './tests/functional', ('--serial', *choice), SANDBOX,
-                 lines=True, limit=2700)
+                 lines=True, limit=2700, stride=stride)
 
 
 # Those that need the Cinder backend, and about as long all others.
-CLOUD = r'functional\.test_(controlplane|lio|templates|volumes)\.'
+CLOUD = r'functional\.test_(controlplane|lio|storm|templates|volumes)\.'
+# A third of the steps a day: all of them take half an hour more.
+STRIDE = 3
 
 PEP8 = ('flake8',)
 # No cache: with one, mypy misses modules that were added since.
@@ -206,8 +211,12 @@ SUITES: dict[str, Suite] = {
     'mypy': Checks((MYPY,)),
     'lint': Checks((PEP8, MYPY)),
     'unit': Tests('unit', './tests/unit'),
-    'functional': Together((_lab('cloud', CLOUD),
-                            _lab('hosts', '--exclude-regex', CLOUD))),
+    'functional': Together((
+        _lab('cloud', STRIDE, CLOUD),
+        _lab('hosts', STRIDE, '--exclude-regex', CLOUD))),
+    'steps': Together((
+        _lab('cloud-steps', 1, 'test_templates.*killed_after_any_step'),
+        _lab('hosts-steps', 1, 'test_killed_attach'))),
 }
 
 

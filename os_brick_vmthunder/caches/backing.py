@@ -44,7 +44,8 @@ _FILE = _SHIFT + _HEADER
 _SUFFIX = '.bcache'
 # It goes when its last opener has let go, which may be udev on a busy host.
 _STOP_SECONDS = 60.0
-_STOP_ATTEMPTS = 5
+# What it stood on stays in use for a moment longer.
+_FREE_SECONDS = 20.0
 
 
 class BackingDevice:
@@ -99,16 +100,15 @@ class BackingDevice:
         :raises DeviceBusy: something uses it.
         :raises CacheError: bcache doesn't let it go.
         """
-        for attempt in range(_STOP_ATTEMPTS):
-            device = dm.find(self._name)
-            if device is None:
-                break
+        deadline = None
+        while device := dm.find(self._name):
             self._stop(device.kernel)
+            deadline = deadline or time.monotonic() + _FREE_SECONDS
             try:
                 dm.remove(self._name)
             except exception.DeviceBusy:
                 # udev may have registered it in between
-                if attempt == _STOP_ATTEMPTS - 1:
+                if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
         try:

@@ -21,6 +21,7 @@ is saved for the next boot, since who asked for an export asks again.
 import contextlib
 import dataclasses
 import fcntl
+import glob
 import os
 from typing import Any, Iterator, Sequence
 
@@ -180,6 +181,36 @@ def exported(iqns: Sequence[str]) -> list[str]:
 
 
 @privileged.default.entrypoint
+def serves(iqn: str, device: str, portals: Sequence[str]) -> bool:
+    """Tell whether a target is complete, and serves a device.
+
+    Unlike :func:`export` this never waits, even if the device hangs.
+
+    :param portals: as "address:port", where it has to listen.
+    """
+    group = os.path.join(_CONFIGFS, 'iscsi', iqn, 'tpgt_1')
+    stores = glob.glob(os.path.join(_CONFIGFS, 'core', 'iblock_*',
+                                    glob.escape(iqn), 'udev_path'))
+    try:
+        # the last step of exporting enables it
+        return (_read(os.path.join(group, 'enable')) == '1' and
+                device in map(_read, stores) and
+                set(portals) <= set(os.listdir(os.path.join(group, 'np'))))
+    except FileNotFoundError:
+        return False
+
+
+@privileged.default.entrypoint
+def names(part: str) -> list[str]:
+    """Return the targets, and parts of such, with a text in their names."""
+    found: set[str] = set()
+    for pattern in ('iscsi/*', 'core/iblock_*/*'):
+        found.update(map(os.path.basename, glob.glob(
+            os.path.join(_CONFIGFS, pattern))))
+    return sorted(name for name in found if part in name)
+
+
+@privileged.default.entrypoint
 def initiators(iqn: str) -> list[str]:
     """Return the initiators that have access to a target."""
     with _alone('read', iqn):
@@ -197,6 +228,26 @@ def sessions(iqn: str) -> list[str]:
             return file.read().replace('\0', '\n').split()
     except FileNotFoundError:
         return []
+
+
+@privileged.default.entrypoint
+def logged_in(pairs: Sequence[Sequence[str]]) -> list[bool | None]:
+    """Tell which initiators are logged in to targets that aren't public.
+
+    :param pairs: each the names of a target and of an initiator.
+    :returns: for each pair, None if the initiator has no access.
+    """
+    return [_has_session(iqn, initiator.lower()) for iqn, initiator in pairs]
+
+
+def _has_session(iqn: str, initiator: str) -> bool | None:
+    if '/' in iqn + initiator:
+        return None
+    try:
+        return 'TARG_SESS_STATE_LOGGED_IN' in _read(os.path.join(
+            _CONFIGFS, 'iscsi', iqn, 'tpgt_1', 'acls', initiator, 'info'))
+    except FileNotFoundError:
+        return None
 
 
 def _rtslib() -> Any:

@@ -23,6 +23,7 @@ import os
 import pathlib
 import random
 import subprocess
+from typing import Sequence
 import uuid
 
 from os_brick_vmthunder import connection
@@ -138,6 +139,21 @@ class Backend:
             connection.Diff(unique_id, self._paths(f'diff-{unique_id}'),
                             chap, 16))
 
+    def relayed(self, volume: connection.Connection, host: lab_host.Host,
+                parents: Sequence[lab_host.Host] = ()
+                ) -> connection.Connection:
+        """Return the contract for a host that is to relay the template.
+
+        :param parents: whom it reads from, before the storage host.
+        """
+        template = volume.template
+        paths = tuple(connection.Path(_portal(parent), _relay(
+            template, parent), 0, parent.name) for parent in parents)
+        return dataclasses.replace(volume, template=dataclasses.replace(
+            template, paths=paths + template.paths,
+            export=connection.Export(_relay(template, host),
+                                     _portal(host))))
+
     def move(self, volume: connection.Connection,
              host: lab_host.Host) -> connection.Connection:
         """Take the diff from whoever has it and give it to a host.
@@ -159,6 +175,15 @@ class Backend:
     def _paths(self, name: str) -> tuple[connection.Path, ...]:
         return tuple(connection.Path(f'{address}:3260', _PREFIX + name, 0)
                      for address in self.addresses)
+
+
+def _portal(host: lab_host.Host) -> str:
+    return f'{host.address}:3260'
+
+
+def _relay(template: connection.Template, host: lab_host.Host) -> str:
+    digest = hashlib.sha256(host.name.encode()).hexdigest()[:16]
+    return f'{_PREFIX}template-{template.id}:{digest}'
 
 
 def _initiator(host: lab_host.Host) -> str:

@@ -12,14 +12,18 @@
 
 """What functional tests do on a compute host; all runs there."""
 
+import dataclasses
 import glob
 import hashlib
 import os
 import pathlib
 import re
 import subprocess
-from typing import Any
+from typing import Any, Callable
 
+from os_brick_vmthunder.caches import coalescing
+from os_brick_vmthunder import linger
+from os_brick_vmthunder import logins
 from tests.lab import brick
 
 _BLOCK = 1 << 20
@@ -32,6 +36,13 @@ def connect(data: dict[str, Any]) -> str:
 
 def disconnect(data: dict[str, Any], force: bool = False) -> None:
     brick.disconnect('vmthunder', data, None, True, force=force)
+
+
+def sparingly(function: Callable[[dict[str, Any]], Any],
+              data: dict[str, Any]) -> None:
+    """Call a function that makes no more devices of a kind than two."""
+    coalescing._LOOPS = 2
+    function(data)
 
 
 def checksum(path: str, size: int, offset: int = 0) -> str:
@@ -83,13 +94,60 @@ def read(path: str, offset: int, size: int) -> bytes:
 
 def template_bytes() -> int:
     """Return what was read of all attached templates over the network."""
-    total = 0
-    for model in glob.glob('/sys/block/sd*/device/model'):
-        if pathlib.Path(model).read_text().strip() == 'template':
-            disk = model.split('/')[3]
-            fields = pathlib.Path(f'/sys/block/{disk}/stat').read_text()
-            total += int(fields.split()[2]) * 512
-    return total
+    return sum(disk.read_bytes for disk in template_disks())
+
+
+@dataclasses.dataclass(frozen=True)
+class Disk:
+    """One path to a template.
+
+    :ivar relay: it leads to a relay, not to the storage host.
+    :ivar map: what stands on it.
+    :ivar timeout: of a SCSI command, in seconds.
+    """
+
+    name: str
+    relay: bool
+    map: str
+    timeout: int
+    read_bytes: int
+
+
+def template_disks() -> list[Disk]:
+    """Return all paths to templates, those to relays first."""
+    disks = []
+    for path in map(pathlib.Path, glob.glob('/sys/block/sd*')):
+        model = _read(f'{path}/device/model')
+        if model in ('template', 'relay'):
+            fields = (path / 'stat').read_text().split()
+            disks.append(Disk(
+                path.name, model == 'relay',
+                ' '.join(sorted(os.listdir(path / 'holders'))),
+                int(_read(f'{path}/device/timeout')), int(fields[2]) * 512))
+    return sorted(disks, key=lambda disk: (not disk.relay, disk.name))
+
+
+def log_in_to_missing(template_id: str) -> int:
+    """Do what a host's agent would, and return for how many paths."""
+    prepared = logins.Logins(brick.connector('vmthunder', True))
+    missing = prepared.missing(template_id)
+    for node in missing:
+        prepared.log_in(node)
+    return len(missing)
+
+
+def sweep() -> None:
+    """Take down what no volume uses, as a host's agent would."""
+    connector = brick.connector('vmthunder', True)
+    linger.sweep(connector._paths, connector._cache, connector._config)
+
+
+def configure(**options: Any) -> None:
+    """Write this host's settings."""
+    path = pathlib.Path('/etc/vmthunder/vmthunder.conf')
+    path.parent.mkdir(exist_ok=True)
+    path.write_text('[DEFAULT]\n' + ''.join(
+        f'{name} = {value}\n' for name, value in options.items()))
 
 
 def leftovers() -> list[str]:
@@ -99,6 +157,10 @@ def leftovers() -> list[str]:
     """
     left = [f'dm {_read(name)}'
             for name in glob.glob('/sys/block/dm-*/dm/name')]
+    left += [f'export {os.path.basename(path)}' for pattern in
+             ('iscsi/iqn.*', 'core/iblock_*/iqn.*')
+             for path in glob.glob('/sys/kernel/config/target/' + pattern)]
+    left += [f'mark {name}' for name in glob.glob('/run/vmthunder/*')]
     left += [f'disk {os.path.basename(disk)}'
              for disk in glob.glob('/sys/block/sd*')]
     left += [f'bcache {os.path.basename(disk)}'
@@ -110,11 +172,15 @@ def leftovers() -> list[str]:
         if not _read(backing).endswith('/cache.img'):
             left.append(f'loop {_read(backing)}')
     left += [f'file {name}' for name in glob.glob('/tmp/*vmthunder*')]
-    left += [f'lock {lock}' for lock in os.listdir(brick.LOCKS)
+    left += [f'lock {lock}' for lock in _names(brick.LOCKS)
              if not re.fullmatch(
                  r'os-brick-(vmthunder-.*|connect_volume|'
                  r'connect_to_iscsi_portal)', lock)]
     return left
+
+
+def _names(directory: pathlib.Path) -> list[str]:
+    return [path.name for path in directory.glob('*')]
 
 
 def cached() -> list[str]:

@@ -22,6 +22,7 @@ from cinder_vmthunder import exception
 from os_brick_vmthunder import connection
 from tests.functional import base
 from tests.functional import initiator
+from tests.functional import steps
 from tests.functional import test_lio
 from tests.functional import volumes
 from tests import lab
@@ -111,7 +112,7 @@ class ImportTest(TemplatesTestCase):
         self.assertTemplate()
 
     def test_killed_after_any_step(self):
-        number = 0
+        number = steps.first()
         while True:
             volume = str(uuid.uuid4())
             try:
@@ -119,7 +120,7 @@ class ImportTest(TemplatesTestCase):
                                  self.image)
                 break
             except lab.CallKilled:
-                number += 1
+                number += steps.STRIDE
             made = self.call(volumes.make_again, volume, self.image, SIZE)
             (template,) = made.templates
             self.assertEqual('ready', template['tags']['state'])

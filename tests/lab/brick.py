@@ -46,7 +46,7 @@ def connector_properties(address: str, multipath: bool) -> Properties:
 
 def connect(protocol: str, data: Properties, multipath: bool) -> Properties:
     """Attach a volume and return os-brick's device info."""
-    return dict(_connector(protocol, multipath).connect_volume(data))
+    return dict(connector(protocol, multipath).connect_volume(data))
 
 
 def disconnect(protocol: str, data: Properties,
@@ -56,16 +56,17 @@ def disconnect(protocol: str, data: Properties,
 
     :param force: go on over what can't be flushed; its data may be lost.
     """
-    _connector(protocol, multipath).disconnect_volume(
+    connector(protocol, multipath).disconnect_volume(
         data, device_info, force=force)
 
 
 def extend(protocol: str, data: Properties, multipath: bool) -> int:
     """See a volume's new size, and return it in bytes."""
-    return int(_connector(protocol, multipath).extend_volume(data))
+    return int(connector(protocol, multipath).extend_volume(data))
 
 
-def _connector(protocol: str, multipath: bool) -> typing.Any:
+def connector(protocol: str, multipath: bool) -> typing.Any:
+    """Return os-brick's connector for a protocol."""
     return _prepared().InitiatorConnector.factory(
         protocol, 'sudo', use_multipath=multipath)
 

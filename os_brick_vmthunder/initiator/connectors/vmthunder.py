@@ -13,6 +13,7 @@
 """os-brick's connector for ``vmthunder`` connections."""
 
 import contextlib
+import dataclasses
 from typing import Any, Iterator, Optional
 
 from os_brick import exception as brick_exception
@@ -22,12 +23,17 @@ from os_brick.initiator.connectors import iscsi
 from os_brick import utils
 from oslo_log import log as logging
 
+from os_brick_vmthunder import announcement
 from os_brick_vmthunder import caches
 from os_brick_vmthunder import conf
 from os_brick_vmthunder import connection
 from os_brick_vmthunder import exception
+from os_brick_vmthunder import export
 from os_brick_vmthunder.i18n import _
+from os_brick_vmthunder import linger
 from os_brick_vmthunder import locks
+from os_brick_vmthunder import logins
+from os_brick_vmthunder import marks
 from os_brick_vmthunder import paths
 from os_brick_vmthunder import snapshot
 from os_brick_vmthunder import stack
@@ -56,16 +62,24 @@ class VMThunderConnector(base.BaseLinuxConnector):
                          device_scan_attempts=device_scan_attempts,
                          *args, **kwargs)
         self._paths = paths.Paths(self._iscsi, root_helper)
-        self._cache = caches.create(conf.load())
+        self._config = conf.load()
+        self._cache = caches.create(self._config)
 
     @staticmethod
     def get_connector_properties(root_helper: str, *args: Any,
                                  **kwargs: Any) -> dict[str, Any]:
         """Announce to Cinder that this host takes vmthunder connections.
 
-        :returns: ``{'vmthunder': {'version': newest contract version}}``
+        :returns: see :mod:`.announcement`.
         """
-        return {'vmthunder': {'version': connection.VERSION}}
+        try:
+            config = conf.load()
+        except exception.ConfigurationError as error:
+            # told again when a volume of VMThunder is attached; others
+            # don't care
+            LOG.warning('%s', error)
+            config = conf.HostConfig(relay_port=0)
+        return {announcement.KEY: _announcement(config).to_dict()}
 
     def set_execute(self, execute: Any) -> None:
         super().set_execute(execute)
@@ -92,17 +106,13 @@ class VMThunderConnector(base.BaseLinuxConnector):
         """
         volume = connection.Connection.from_dict(connection_properties)
         device = snapshot.VolumeSnapshot(volume)
-        self._cache.verify()
-        self._paths.verify()
+        self._verify()
+        self._reach(volume.template)
         with locks.host_lock('volume', volume.volume_id):
-            if device.find() and not paths.running(volume.diff):
-                # The diff was taken from this host behind its back, and
-                # another may have written to it since: what the kernel
-                # knows of it is stale, as are the sessions' secrets.
-                device.remove()
-                self._paths.disconnect(volume.diff, force=True)
+            self._drop_stale(volume, device)
             with self._undone_on_error(volume, device):
                 path = self._build(volume, device)
+        self._sweep()
         return {'type': 'block', 'path': path}
 
     @utils.trace
@@ -122,6 +132,7 @@ class VMThunderConnector(base.BaseLinuxConnector):
         errors = brick_exception.ExceptionChainer()
         with locks.host_lock('volume', volume.volume_id):
             self._take_down(volume, errors, force)
+        self._sweep()
         if errors and not ignore_errors:
             raise errors
 
@@ -136,12 +147,50 @@ class VMThunderConnector(base.BaseLinuxConnector):
     ) -> list[str]:
         return []
 
+    def _verify(self) -> None:
+        try:
+            self._cache.verify()
+        except OSError as error:  # of the device; goes on without it
+            LOG.warning('The cache of this host does not work: %s', error)
+        self._paths.verify()
+
+    def _reach(self, template: connection.Template) -> None:
+        """Log in to a template; nobody else waits for that.
+
+        Only who has nothing of it yet waits for parents that don't serve:
+        what it fetched from the root, it would fetch for its children too.
+        """
+        if self._stack(template).cached is None:
+            self._paths.reach(template, self._config.relay_wait)
+            return
+        if marks.age(template.id) is not None:
+            # Some still read from here whom Cinder can't know of any more.
+            # A parent that is offered now might be below them.
+            template = dataclasses.replace(template, paths=tuple(
+                path for path in template.paths if not path.relay))
+        self._paths.reach(template)
+
+    def _drop_stale(self, volume: connection.Connection,
+                    device: snapshot.VolumeSnapshot) -> None:
+        """Drop a diff that was taken from this host behind its back.
+
+        Another may have written to it since: what the kernel knows of it is
+        stale, as are the sessions' secrets.
+        """
+        if paths.running(volume.diff.id):
+            return
+        if device.find() or logins.broken(volume.diff):
+            device.remove()
+            self._paths.disconnect(volume.diff, force=True)
+
     def _build(self, volume: connection.Connection,
                device: snapshot.VolumeSnapshot) -> str:
-        diff = self._paths.connect(volume.diff)
+        # The template first: other hosts may be waiting to be served.
         with locks.host_lock('template', volume.template.id):
-            cached = self._stack(volume).build()
-            return device.create(cached, diff)
+            cached = self._stack(volume.template).build(volume.template)
+            device.claim(cached)
+        self._paths.reach(volume.diff)
+        return device.create(self._paths.connect(volume.diff))
 
     def _take_down(self, volume: connection.Connection,
                    errors: brick_exception.ExceptionChainer,
@@ -152,13 +201,20 @@ class VMThunderConnector(base.BaseLinuxConnector):
         with errors.context(force, 'Releasing template %s failed',
                             volume.template.id):
             with locks.host_lock('template', volume.template.id):
-                self._stack(volume).release(force)
+                self._stack(volume.template).release(force=force)
         with errors.context(force, 'Disconnecting the diff of volume %s '
                             'failed', volume.volume_id):
             self._paths.disconnect(volume.diff, force)
 
-    def _stack(self, volume: connection.Connection) -> stack.HostStack:
-        return stack.HostStack(volume.template, self._paths, self._cache)
+    def _stack(self, template: connection.Template) -> stack.HostStack:
+        return stack.HostStack(template.id, self._paths, self._cache,
+                               self._config)
+
+    def _sweep(self) -> None:
+        try:
+            linger.sweep(self._paths, self._cache, self._config)
+        except Exception:  # of others' templates; not this caller's matter
+            LOG.exception('Looking for unused templates failed')
 
     @contextlib.contextmanager
     def _undone_on_error(self, volume: connection.Connection,
@@ -176,3 +232,14 @@ class VMThunderConnector(base.BaseLinuxConnector):
                             'something behind: %(errors)s',
                             {'volume': volume.volume_id, 'errors': errors})
             raise
+
+
+def _announcement(config: conf.HostConfig) -> announcement.Announcement:
+    # What isn't cached would only pass through, and cost both hosts.
+    relays = (config.relay_port and config.cache != 'none' and
+              export.supported())
+    return announcement.Announcement(
+        version=connection.VERSION,
+        relay_port=config.relay_port if relays else None,
+        relay_address=config.relay_address or None if relays else None,
+        zone=config.zone or None)

@@ -17,8 +17,11 @@ from unittest import mock
 
 from demo import probe
 from demo import results
+from os_brick_vmthunder import connection
 
-WWID = '36001405aaaaaaaabbbb5ccc8dddeeeeeeeeeeee'
+TEMPLATE = 'aaaaaaaa-bbbb-5ccc-8ddd-eeeeeeeeeeee'
+OTHER = 'aaaaaaaa-bbbb-5ccc-8ddd-ffffffffffff'
+WWID = connection.wwid(TEMPLATE)
 
 
 class ProbeTest(unittest.TestCase):
@@ -63,12 +66,15 @@ class ProbeTest(unittest.TestCase):
         self.template()
         self.assertEqual(results.Reading(120 * 512), probe.read(WWID))
 
-    def test_cache_above(self):
+    def test_cache(self):
         self.template()
-        self.device(2, 'backing', 'vmthunder-x', ('dm-0',))
-        self.disk('bcache0', 500)
-        (self.sys / 'block/dm-2/bcache').mkdir()
-        (self.sys / 'block/dm-2/bcache/dev').symlink_to('../../bcache0')
+        for number, (template_id, sectors) in enumerate(
+                ((OTHER, 7777), (TEMPLATE, 500)), 2):
+            self.device(number, 'b', f'VMTHUNDER-backing-{template_id}')
+            self.disk(f'bcache{number}', sectors)
+            backing = self.sys / f'block/dm-{number}/bcache'
+            backing.mkdir()
+            (backing / 'dev').symlink_to(f'../../bcache{number}')
         self.assertEqual(results.Reading(120 * 512, 500 * 512),
                          probe.read(WWID))
 

@@ -40,15 +40,19 @@ class ConfTest(unittest.TestCase):
                            'cache = none\n'
                            'cache_device = /dev/nvme0n1\n'
                            'cache_size_gb = 7\n'
-                           'state_dir = /srv/vmthunder\n')
+                           'state_dir = /srv/vmthunder\n'
+                           'relay_port = 0\n'
+                           'zone = hall-3\n')
         self.assertEqual(
-            ('none', '/dev/nvme0n1', 7 << 30, '/srv/vmthunder'),
+            ('none', '/dev/nvme0n1', 7 << 30, '/srv/vmthunder', 0, 'hall-3'),
             (loaded.cache, loaded.cache_device, loaded.cache_size,
-             loaded.state_dir))
+             loaded.state_dir, loaded.relay_port, loaded.zone))
 
     @ddt.data(('cache = flashcache', 'cache'),
               ('cache_size_gb = much', 'cache_size_gb'),
               ('cache_size_gb = 0', 'cache_size_gb'),
+              ('relay_port = 65536', 'relay_port'),
+              ('relay_linger = -1', 'relay_linger'),
               ('cache_device = nvme0n1', 'cache_device is nvme0n1'),
               ('state_dir = state', 'state_dir is state'))
     @ddt.unpack

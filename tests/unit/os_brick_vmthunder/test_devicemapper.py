@@ -47,7 +47,8 @@ class DeviceMapperTest(unittest.TestCase):
     def test_targets(self):
         self.assertEqual(
             ['0 8 linear 1:sdx 16', '8 256 striped 1 128 1:sdx 0',
-             '0 64 switch 2 128 0 1:sdx 0 1:sdy 0', '264 8 zero', '0 8 snapshot 1:sdx 1:sdy P 16',
+             '0 64 switch 2 128 0 1:sdx 0 1:sdy 0', '264 8 zero',
+             '0 8 snapshot 1:sdx 1:sdy P 16',
              '0 8 snapshot 1:sdx 1:sdy N 16'],
             [target.render() for target in (
                 dm.Linear(0, 8, '/dev/sdx', 16),

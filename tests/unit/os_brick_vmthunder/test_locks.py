@@ -55,6 +55,14 @@ class LocksTest(unittest.TestCase):
         thread.join()
         self.assertEqual(['first', 'other'], order)
 
+    def test_not_waited_for(self):
+        with locks.host_lock('template', 'ab12', wait=False):
+            with self.assertRaises(locks.Busy):
+                with locks.host_lock('template', 'ab34', wait=False):
+                    self.fail('two have it')
+        with locks.host_lock('template', 'ab34', wait=False):
+            pass
+
     def test_kinds_nest(self):
         unique_id = str(uuid.uuid4())
         with locks.host_lock('volume', unique_id):

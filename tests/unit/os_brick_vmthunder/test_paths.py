@@ -10,6 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+import dataclasses
 import unittest
 from unittest import mock
 
@@ -19,6 +20,7 @@ from oslo_concurrency import processutils
 
 from os_brick_vmthunder import connection
 from os_brick_vmthunder import exception
+from os_brick_vmthunder import nodes
 from os_brick_vmthunder import paths
 from tests.unit.os_brick_vmthunder import test_connection
 
@@ -31,7 +33,10 @@ class PathsTest(unittest.TestCase):
     def setUp(self):
         super().setUp()
         self.iscsi = mock.Mock()
+        self.logins = mock.Mock()
+        self.logins.answering.side_effect = lambda lun: list(lun.paths)
         self.paths = paths.Paths(self.iscsi, 'sudo')
+        self.paths._logins = self.logins
         volume = test_connection.make()
         self.template, self.diff = volume.template, volume.diff
         self.states = {'sda': 'running'}
@@ -70,15 +75,63 @@ class PathsTest(unittest.TestCase):
             properties['auth_method'], properties['auth_username'],
             properties['auth_password']))
 
-    def test_complete_map_is_used_as_it_is(self):
+    def test_only_paths_that_answer(self):
+        """os-brick would wait for the others, under the host's lock."""
+        dead = connection.Path('192.0.2.9:3260', 'iqn.x:r', 0, 'host-9')
+        template = dataclasses.replace(
+            self.template, paths=(dead, *self.template.paths))
+        self.logins.answering.side_effect = lambda lun: lun.paths[1:]
+        self.maps[:] = [None]
+        self.iscsi.connect_volume.side_effect = self._appears
+        self.paths.connect(template)
+        (properties,), _kwargs = self.iscsi.connect_volume.call_args
+        self.assertEqual(['192.0.2.1:3260'], properties['target_portals'])
+        self.assertEqual('iqn.2010-10.org.x:y', properties['target_iqn'])
+
+    def test_nobody_answers(self):
+        self.maps[:] = [None]
+        self.logins.answering.side_effect = lambda lun: []
+        with self.assertRaisesRegex(
+                exception.MultipathError,
+                f'(?s)template {self.template.id}.*192.0.2.1.*credentials'):
+            self.paths.connect(self.template)
+        # they were asked for before, and waited for then
+        self.logins.reach.assert_not_called()
+        self.iscsi.connect_volume.assert_not_called()
+
+    def test_relays_alone_do_not_do(self):
+        relay = connection.Path('192.0.2.9:3260', 'iqn.x:r', 0, 'host-9')
+        template = dataclasses.replace(
+            self.template, paths=(relay, *self.template.paths))
+        self.maps[:] = [None]
+        self.logins.answering.side_effect = lambda lun: [relay]
+        self.assertRaises(exception.MultipathError, self.paths.connect,
+                          template)
+
+    def test_detach_was_faster(self):
+        self.maps[:] = [None]
+        self.logins.known.return_value = False
+        answers = iter([[], list(self.template.paths)])
+        self.logins.answering.side_effect = lambda lun: next(answers)
+        self.iscsi.connect_volume.side_effect = self._appears
+        self.assertEqual('/dev/dm-3', self.paths.connect(self.template))
+        self.logins.reach.assert_called_once_with(self.template, 0.0)
+
+    def test_map_is_used_as_it_is(self):
         self.assertEqual('/dev/dm-3', self.paths.connect(self.template))
         self.iscsi.connect_volume.assert_not_called()
 
     @ddt.data('offline', None, 'transport-offline')
-    def test_missing_paths_are_connected(self, state):
+    def test_map_without_paths_is_connected(self, state):
         self.states['sda'] = state
         self.paths.connect(self.template)
         self.iscsi.connect_volume.assert_called_once()
+
+    def test_reach(self):
+        self.paths.reach(self.diff, 7)
+        self.logins.reach.assert_called_once_with(self.diff, 7)
+        self.paths.end_orphans(['x'])
+        self.logins.end_orphans.assert_called_once_with(['x'])
 
     def test_no_map(self):
         self.maps[:] = [None]
@@ -100,7 +153,6 @@ class PathsTest(unittest.TestCase):
         self.assertEqual('/dev/dm-3', self.paths.connect(self.diff))
 
     @ddt.data(
-        (brick_exception.VolumeDeviceNotFound(device=''), 'credentials'),
         (brick_exception.BrickException('odd'), 'odd'),
         (processutils.ProcessExecutionError(stderr='no iscsid'), 'iscsid'),
         (OSError('gone'), 'gone'))
@@ -134,6 +186,32 @@ class PathsTest(unittest.TestCase):
         self.iscsi._linuxscsi.flush_multipath_device.assert_called_once_with(
             'mpatha')
 
+    def test_disconnect_of_a_template(self):
+        """All goes, also what another connection named."""
+        self.logins.forget_template.return_value = [
+            nodes.Node('192.0.2.9:3260', 'iqn.x:r')]
+        self.paths.disconnect_template(self.template.id)
+        self.iscsi.disconnect_volume.assert_not_called()
+        self.iscsi._linuxscsi.flush_multipath_device.assert_called_once_with(
+            'mpatha')
+        self.logins.forget_template.assert_called_once_with(self.template.id)
+        self.forget_portal_locks.assert_called_once_with(
+            '192.0.2.9:3260', 'iqn.x:r')
+
+    def test_disconnect_of_a_dead_template(self):
+        self.states.clear()
+        self.logins.forget_template.return_value = []
+        self.paths.disconnect_template(self.template.id)
+        self.assertIn('disablequeueing', self.iscsi._execute.call_args.args)
+
+    def test_template_that_does_not_go(self):
+        self.iscsi._linuxscsi.flush_multipath_device.side_effect = (
+            processutils.ProcessExecutionError(stderr='map in use'))
+        with self.assertRaisesRegex(exception.MultipathError,
+                                    '(?s)template.*map in use'):
+            self.paths.disconnect_template(self.template.id)
+        self.logins.forget_template.assert_not_called()
+
     def test_failed_disconnect_says_so(self):
         error = brick_exception.ExceptionChainer()
         error.add_exception(ValueError, ValueError('busy map'), None)
@@ -151,11 +229,10 @@ class PathsTest(unittest.TestCase):
 
     def test_running_without_a_map(self):
         self.maps[:] = [None]
-        self.assertEqual(0, paths.running(self.diff))
-        self.assertFalse(paths.complete(self.diff))
+        self.assertEqual(0, paths.running(self.diff.id))
 
     def test_wwid_is_what_is_looked_for(self):
         with mock.patch.object(paths.devicemapper, 'find_uuid') as find_uuid:
-            paths.find(self.template)
+            paths.find(self.template.id)
         find_uuid.assert_called_once_with(
             'mpath-' + connection.wwid(self.template.id))

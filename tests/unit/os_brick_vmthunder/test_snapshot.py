@@ -41,26 +41,28 @@ class VolumeSnapshotTest(unittest.TestCase):
         return snapshot.VolumeSnapshot(test_connection.make(**changes))
 
     def test_origin_is_padded_with_zeroes(self):
-        path = self.snapshot().create('/dev/bcache0', '/dev/dm-1')
+        self.snapshot().claim('/dev/bcache0')
+        path = self.snapshot().create('/dev/dm-1')
         self.assertEqual(f'/dev/mapper/{NAME}', path)
         self.assertEqual([
             mock.call(f'{NAME}-origin', f'VMTHUNDER-origin-{VOLUME}',
                       [dm.Linear(0, GIB_SECTORS, '/dev/bcache0', 0),
                        dm.Zero(GIB_SECTORS, GIB_SECTORS)], readonly=True),
             mock.call(NAME, f'VMTHUNDER-volume-{VOLUME}',
-                      [dm.Snapshot(0, 2 * GIB_SECTORS, f'/dev/{NAME}-origin',
+                      [dm.Snapshot(0, 2 * GIB_SECTORS,
+                                   f'/dev/mapper/{NAME}-origin',
                                    '/dev/dm-1', 16)])],
             self.dm.create.call_args_list)
 
     def test_volume_of_the_templates_size_needs_no_zeroes(self):
-        self.snapshot(volume_size=test_connection.GIB).create('/c', '/d')
+        self.snapshot(volume_size=test_connection.GIB).claim('/c')
         origin = self.dm.create.call_args_list[0].args[2]
         self.assertEqual([dm.Linear(0, GIB_SECTORS, '/c', 0)], origin)
 
     def test_lost_data_is_told(self):
         self.dm.snapshot_status.return_value = dm.SnapshotStatus('Invalid')
         for action in (self.snapshot().find,
-                       lambda: self.snapshot().create('/c', '/d')):
+                       lambda: self.snapshot().create('/d')):
             with self.assertRaisesRegex(exception.SnapshotInvalid,
                                         f'{VOLUME} is Invalid'):
                 action()

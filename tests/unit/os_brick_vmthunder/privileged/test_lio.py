@@ -267,6 +267,31 @@ class LIOTest(unittest.TestCase):
             f'{A}\0\n{B}\0\n')
         self.assertEqual([A, B], lio.sessions(TEMPLATE.iqn))
 
+    def test_serves(self):
+        def asked(device='/dev/x', portal='10.0.0.1:3260'):
+            return lio.serves('iqn.x:y', device, [portal])
+
+        target = fake_rtslib.root
+        group = target / 'iscsi/iqn.x:y/tpgt_1'
+        store = target / 'core/iblock_3/iqn.x:y'
+        for path in group / 'np/10.0.0.1:3260', store:
+            path.mkdir(parents=True)
+        self.assertFalse(asked())
+        (group / 'enable').write_text('0\n')
+        (store / 'udev_path').write_text('/dev/x\n')
+        self.assertFalse(asked())
+        (group / 'enable').write_text('1\n')
+        self.assertTrue(asked())
+        self.assertFalse(asked(device='/dev/z'))
+        self.assertFalse(asked(portal='10.0.0.1:3261'))
+
+    def test_names(self):
+        self.assertEqual([], lio.names('template-1'))
+        lio.export(TEMPLATE)
+        lio.export(DIFF)
+        self.assertEqual([TEMPLATE.iqn], lio.names('template-1'))
+        self.assertEqual([], lio.names('template-1:'))
+
     def test_numbers_of_backstores_are_read_anew(self):
         fake_rtslib.tcm.bs_cache['iblock/other'] = 0
         lio.export(DIFF)

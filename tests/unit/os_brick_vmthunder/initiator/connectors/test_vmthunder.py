@@ -11,12 +11,15 @@
 #    under the License.
 
 import contextlib
+import dataclasses
 import unittest
 from unittest import mock
 
 import ddt
 from os_brick import exception as brick_exception
 
+from os_brick_vmthunder import announcement
+from os_brick_vmthunder import conf
 from os_brick_vmthunder import connection
 from os_brick_vmthunder import exception
 from os_brick_vmthunder.initiator.connectors import vmthunder
@@ -36,9 +39,13 @@ class VMThunderConnectorTest(unittest.TestCase):
         self.snapshot.find.return_value = None
         self.snapshot.create.return_value = self.path
         self.calls.stack.build.return_value = '/dev/bcache0'
+        self.calls.stack.cached = None
         self.calls.paths.connect.return_value = '/dev/dm-1'
         for name, value in {
-                'conf.load': None,
+                'conf.load': conf.HostConfig(relay_wait=17),
+                'linger.sweep': None,
+                'logins.broken': False,
+                'marks.age': None,
                 'caches.create': self.calls.cache,
                 'iscsi.ISCSIConnector': self.calls.iscsi,
                 'paths.Paths': self.calls.paths,
@@ -69,15 +76,71 @@ class VMThunderConnectorTest(unittest.TestCase):
                             'paths.disconnect')]
 
     def test_connect(self):
-        self.calls.stack.build.side_effect = (
-            lambda: self.assertEqual(['volume', 'template'], self.held) or
-            '/dev/bcache0')
+        held = {}
+        for part, method in (('stack', 'build'), ('snapshot', 'claim')):
+            getattr(getattr(self.calls, part), method).side_effect = (
+                lambda *_args, name=method: held.update(
+                    {name: list(self.held)}) or mock.DEFAULT)
         self.assertEqual({'type': 'block', 'path': self.path},
                          self.connector.connect_volume(self.data))
-        self.snapshot.create.assert_called_once_with('/dev/bcache0',
-                                                     '/dev/dm-1')
+        # nobody takes the stack down before the volume stands on it
+        self.assertEqual(dict.fromkeys(('build', 'claim'),
+                                       ['volume', 'template']), held)
+        self.calls.stack.build.assert_called_once_with(self.volume.template)
+        self.snapshot.claim.assert_called_once_with('/dev/bcache0')
+        self.snapshot.create.assert_called_once_with('/dev/dm-1')
         self.calls.paths.connect.assert_called_once_with(self.volume.diff)
         self.assertEqual([], self.torn_down())
+
+    def test_network_is_waited_for_without_locks(self):
+        held = {}
+        self.calls.paths.reach.side_effect = (
+            lambda lun, *_args: held.update({lun: list(self.held)}))
+        self.connector.connect_volume(self.data)
+        self.assertEqual({self.volume.template: [],
+                          self.volume.diff: ['volume']}, held)
+        self.assertEqual(mock.call(self.volume.template, 17),
+                         self.calls.paths.reach.call_args_list[0])
+
+    def test_children_are_served_before_the_diff_is_there(self):
+        self.connector.connect_volume(self.data)
+        names = [name for name, *_args in self.calls.mock_calls]
+        self.assertLess(names.index('stack.build'),
+                        names.index('paths.connect'))
+
+    def test_parents_are_not_waited_for_with_a_stack_here(self):
+        self.calls.stack.cached = '/dev/bcache0'
+        self.connector.connect_volume(self.data)
+        self.assertEqual(mock.call(self.volume.template),
+                         self.calls.paths.reach.call_args_list[0])
+
+    def test_host_that_lingers_takes_no_new_parents(self):
+        """They might be its own children's children."""
+        parent = connection.Path('192.0.2.9:3260', 'iqn.x:r', 0, 'host-9')
+        template = self.volume.template
+        data = dataclasses.replace(
+            self.volume, template=dataclasses.replace(
+                template, paths=(parent, *template.paths))).to_dict()
+        self.calls.stack.cached = '/dev/bcache0'
+        self.age.return_value = 12.0
+        self.connector.connect_volume(data)
+        self.assertEqual(mock.call(template),
+                         self.calls.paths.reach.call_args_list[0])
+
+    def test_dead_cache_device(self):
+        self.calls.cache.verify.side_effect = OSError(5, 'I/O error')
+        self.connector.connect_volume(self.data)
+        self.calls.stack.build.assert_called_once()
+
+    @ddt.data('connect_volume', 'disconnect_volume')
+    def test_unused_templates_are_swept(self, method):
+        arguments = (None,) if method == 'disconnect_volume' else ()
+        self.sweep.side_effect = (
+            lambda *_args: self.assertEqual([], self.held))
+        getattr(self.connector, method)(self.data, *arguments)
+        self.sweep.assert_called_once()
+        self.sweep.side_effect = ValueError('of another template')
+        getattr(self.connector, method)(self.data, *arguments)
 
     def test_iscsi_is_multipath_whatever_the_caller_wants(self):
         vmthunder.VMThunderConnector('sudo', use_multipath=False)
@@ -90,6 +153,7 @@ class VMThunderConnectorTest(unittest.TestCase):
             exception.ConfigurationError(reason='x'))
         self.assertRaises(exception.ConfigurationError,
                           self.connector.connect_volume, self.data)
+        self.calls.paths.reach.assert_not_called()
         self.calls.paths.connect.assert_not_called()
         self.assertEqual([], self.torn_down())
 
@@ -102,7 +166,8 @@ class VMThunderConnectorTest(unittest.TestCase):
                           self.connector.disconnect_volume, self.data, None)
         self.assertEqual([], self.calls.mock_calls)
 
-    @ddt.data('paths.connect', 'stack.build', 'snapshot.create')
+    @ddt.data('paths.connect', 'stack.build', 'snapshot.claim',
+              'snapshot.create')
     def test_failed_attach_is_undone(self, step):
         part, method = step.split('.')
         error = exception.MultipathError(what='x', reason='y')
@@ -136,6 +201,13 @@ class VMThunderConnectorTest(unittest.TestCase):
         self.assertLess(names.index('paths.disconnect'),
                         names.index('paths.connect'))
 
+    def test_broken_session_of_a_diff_is_not_used_again(self):
+        self.running.return_value = 0
+        self.broken.return_value = True
+        self.connector.connect_volume(self.data)
+        self.calls.paths.disconnect.assert_called_once_with(
+            self.volume.diff, force=True)
+
     def test_disconnect_from_the_top(self):
         self.connector.disconnect_volume(self.data, None)
         self.assertEqual(['snapshot.remove', 'stack.release',
@@ -162,8 +234,29 @@ class VMThunderConnectorTest(unittest.TestCase):
                           'paths.disconnect'], self.torn_down())
 
     def test_announces_itself(self):
-        self.assertEqual(
-            {'vmthunder': {'version': connection.VERSION}},
+        self.load.return_value = conf.HostConfig(
+            relay_port=3261, relay_address='192.0.2.7', zone='hall-3')
+        with mock.patch.object(vmthunder.export, 'supported') as supported:
+            self.assertEqual(announcement.Announcement(
+                connection.VERSION, 3261, '192.0.2.7', 'hall-3'),
+                self.announced())
+            supported.return_value = False
+            self.assertEqual(announcement.Announcement(
+                connection.VERSION, zone='hall-3'), self.announced())
+
+    @ddt.data({'relay_port': 0}, {'cache': 'none'})
+    def test_host_that_does_not_relay(self, settings):
+        self.load.return_value = conf.HostConfig(**settings)
+        self.assertEqual(announcement.Announcement(connection.VERSION),
+                         self.announced())
+
+    def test_wrong_configuration_is_no_matter_to_other_volumes(self):
+        self.load.side_effect = exception.ConfigurationError(reason='x')
+        self.assertEqual(announcement.Announcement(connection.VERSION),
+                         self.announced())
+
+    def announced(self):
+        return announcement.Announcement.of(
             vmthunder.VMThunderConnector.get_connector_properties(
                 'sudo', host='h', multipath=False))
 
