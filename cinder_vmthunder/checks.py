@@ -21,6 +21,7 @@ from oslo_concurrency import processutils
 
 from cinder_vmthunder import exception
 from cinder_vmthunder.i18n import _
+from cinder_vmthunder import relays
 
 _QEMU_IMG = '5.1'  # the first with --target-is-zero
 
@@ -40,6 +41,12 @@ def check_options(backend: str, configuration: Any) -> None:
             raise _not_ready(backend, _(
                 '%(option)s is %(value)s; set %(option)s = %(wanted)s.') % {
                     'option': option, 'value': value, 'wanted': values[0]})
+    try:
+        relays.networks(configuration)
+    except ValueError as error:
+        raise _not_ready(backend, _(
+            'vmthunder_relay_networks: %s; list networks as '
+            '192.0.2.0/24.') % error) from error
     if not importlib.util.find_spec('rtslib_fb'):
         raise _not_ready(backend, _(
             'the Python package rtslib-fb is not installed; install '

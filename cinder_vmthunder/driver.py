@@ -27,6 +27,7 @@ from oslo_config import cfg
 from oslo_log import log as logging
 from oslo_utils import units
 
+from cinder_vmthunder import attachments
 from cinder_vmthunder import checks
 from cinder_vmthunder import credentials
 from cinder_vmthunder import diffs
@@ -35,6 +36,7 @@ from cinder_vmthunder import exports
 from cinder_vmthunder.i18n import _
 from cinder_vmthunder import images
 from cinder_vmthunder import options
+from cinder_vmthunder import relays
 from cinder_vmthunder import targets
 from cinder_vmthunder import templates
 from cinder_vmthunder import volumegroup
@@ -59,12 +61,16 @@ class VMThunderDriver(lvm.LVMVolumeDriver):
         self._group = volumegroup.VolumeGroup(self.configuration.volume_group)
         self._diffs = diffs.Diffs(self._group)
         template_target = targets.TemplateTarget(self.configuration)
+        diff_target = targets.DiffTarget(configuration=self.configuration)
+        records = attachments.Attachments(self.db)
         self._templates = templates.Templates(
             self._group, template_target,
             self.configuration.vmthunder_template_retention)
         self._exports = exports.Exports(
-            self._group, targets.DiffTarget(configuration=self.configuration),
-            template_target, credentials.Credentials(self.db))
+            self._group, diff_target, template_target,
+            credentials.Credentials(self.db), records,
+            relays.Relays(self.configuration, records, diff_target,
+                          template_target))
 
     @property
     def target_mapping(self) -> dict[str, str]:

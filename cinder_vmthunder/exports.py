@@ -25,10 +25,12 @@ from oslo_log import log as logging
 from oslo_utils import excutils
 from oslo_utils import units
 
+from cinder_vmthunder import attachments
 from cinder_vmthunder import credentials
 from cinder_vmthunder import diffs
 from cinder_vmthunder import exception
 from cinder_vmthunder import locks
+from cinder_vmthunder import relays
 from cinder_vmthunder import targets
 from cinder_vmthunder import templates
 from cinder_vmthunder import volumegroup
@@ -43,16 +45,22 @@ class Exports:
     :param diff_target: exports diffs.
     :param template_target: exports templates.
     :param secrets: of templates.
+    :param records: what is kept of who was told what.
+    :param tree: places hosts below others.
     """
 
     def __init__(self, group: volumegroup.VolumeGroup,
                  diff_target: targets.DiffTarget,
                  template_target: targets.TemplateTarget,
-                 secrets: credentials.Credentials) -> None:
+                 secrets: credentials.Credentials,
+                 records: attachments.Attachments,
+                 tree: relays.Relays) -> None:
         self._group = group
         self._diff_target = diff_target
         self._template_target = template_target
         self._credentials = secrets
+        self._attachments = records
+        self._relays = tree
 
     def create(self, context: Any, volume: Any, diff: diffs.Diff,
                connector: dict[str, Any]) -> dict[str, str]:
@@ -114,8 +122,17 @@ class Exports:
 
     def connect(self, volume: Any, diff: diffs.Diff,
                 connector: dict[str, Any]) -> dict[str, Any]:
-        """Return the connection of a host to an exported diff."""
-        with self._revoked_on_error(volume, connector):
+        """Return the connection of a host to an exported diff.
+
+        Under the template's lock it is planned and stored with Cinder's
+        attachment, so that whoever plans next knows. A host for which Cinder
+        keeps no attachment, as with the API of before attachments, reads
+        from the root and relays nothing, since nobody could know of it.
+        """
+        with self._undone_on_error(volume, connector) as attachment, \
+                locks.template_lock(diff.template_id):
+            place = attachment and self._relays.place(
+                volume, diff.template_id, connector)
             data = connection.Connection(
                 volume_id=volume.id,
                 volume_size=volume.size * units.Gi,
@@ -123,15 +140,21 @@ class Exports:
                 template=connection.Template(
                     id=diff.template_id,
                     size=diff.template_size,
-                    paths=self._template_target.paths(diff.template_id),
-                    chap=self._credentials.get(diff.template_id)),
+                    paths=((place.paths if place else ()) +
+                           self._template_target.paths(diff.template_id)),
+                    chap=self._credentials.get(diff.template_id),
+                    export=place.export if place else None),
                 diff=connection.Diff(
                     id=volume.id,
                     paths=targets.paths_of(volume),
                     chap=targets.chap_of(volume),
                     chunk_sectors=diff.chunk_sectors))
-            return {'driver_volume_type': connection.PROTOCOL,
-                    'data': data.to_dict()}
+            note = place.member.to_dict() if place else {}
+            info = {'driver_volume_type': connection.PROTOCOL,
+                    'data': {**data.to_dict(), **note}}
+            if attachment:
+                self._attachments.store(attachment, connector, info)
+            return info
 
     def disconnect(self, volume: Any,
                    connector: dict[str, Any] | None) -> bool:
@@ -153,14 +176,19 @@ class Exports:
         self._template_target.create_export(diff.template_id, device, secret)
 
     @contextlib.contextmanager
-    def _revoked_on_error(self, volume: Any,
-                          connector: dict[str, Any]) -> Iterator[None]:
+    def _undone_on_error(self, volume: Any, connector: dict[str, Any]
+                         ) -> Iterator[attachments.Attachment | None]:
         # Cinder doesn't call terminate_connection() for a connection that
-        # failed, and the ACL would keep every other host out.
+        # failed: the ACL would keep every other host out, and others would
+        # be told to read from a host that never comes.
+        attachment = None
         try:
-            yield
+            attachment = self._attachments.find(volume, connector)
+            yield attachment
         except Exception:
             with excutils.save_and_reraise_exception():
+                if attachment:
+                    self._attachments.restore(attachment)
                 if not any(self._diff_target.are_same_connector(
                         other, connector)
                         for other in targets.connectors(volume)):

@@ -34,6 +34,33 @@ DRIVER_OPTS = [
                help='Unit of copy on write for new volumes made from images, '
                     'in sectors of 512 bytes. A volume keeps the size it '
                     'was made with.'),
+    cfg.ListOpt('vmthunder_relay_networks',
+                default=[],
+                help='Networks, as 192.0.2.0/24, in which compute hosts may '
+                     'relay templates to each other. Relays are off while '
+                     'this is empty: every host then reads from the backend '
+                     'alone. Only the storage network belongs here, never '
+                     'one that tenants have addresses in: what a relay '
+                     'serves, other hosts take for the image, and whoever '
+                     'may attach a volume can announce a relay.'),
+    cfg.IntOpt('vmthunder_root_fan_out',
+               default=2,
+               min=1,
+               help='How many hosts read a template from the backend itself. '
+                    'Further ones do only while no relay has room.'),
+    cfg.IntOpt('vmthunder_relay_fan_out',
+               default=2,
+               min=1,
+               help='How many hosts have the same relay as first parent, and '
+                    'how many more have it as second parent, which they read '
+                    'from when the first fails.'),
+    cfg.IntOpt('vmthunder_relay_grace',
+               default=60,
+               min=0,
+               help='Seconds from handing a host the connection of a volume '
+                    'until it must have logged in. A host that has no '
+                    'session after that, or loses it, counts as dead: no '
+                    'other is told to read from it until it is back.'),
 ]
 
 

@@ -17,8 +17,9 @@ own LIO target, so that either finds what the other made.
 """
 
 import contextlib
+import hashlib
 import re
-from typing import Any, Iterator
+from typing import Any, Iterator, Sequence
 
 from cinder.volume.targets import iscsi
 from cinder.volume import volume_utils
@@ -163,6 +164,15 @@ class DiffTarget(LIOTarget):
         """Whether any volume of these names is exported."""
         return bool(lio.exported([self.iqn(name) for name in names]))
 
+    def logged_in(self, pairs: Sequence[tuple[str, str]]
+                  ) -> list[bool | None]:
+        """Tell which hosts use what was exported to them.
+
+        :param pairs: name of a target, and of an initiator.
+        :returns: for each, None if the host may not use it.
+        """
+        return lio.logged_in(pairs) if pairs else []
+
 
 class TemplateTarget:
     """Exports templates from the backend itself, the root of their trees.
@@ -193,6 +203,11 @@ class TemplateTarget:
 
     def iqn(self, template_id: str) -> str:
         return f'{self._configuration.target_prefix}template-{template_id}'
+
+    def relay_iqn(self, template_id: str, initiator: str) -> str:
+        """Return the name of the target by which a host relays a template."""
+        digest = hashlib.sha256(initiator.lower().encode()).hexdigest()
+        return f'{self.iqn(template_id)}:{digest[:16]}'
 
     def paths(self, template_id: str) -> tuple[connection.Path, ...]:
         return tuple(

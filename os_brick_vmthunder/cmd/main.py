@@ -10,99 +10,43 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""``vmthunder``: a look at what this host caches, and dropping it."""
+
+"""``vmthunder``: a look at what VMThunder does."""
 
 import argparse
 import sys
 from typing import Sequence
-import uuid
 
-import os_brick
-from oslo_config import cfg
-
-from os_brick_vmthunder import caches
-from os_brick_vmthunder.caches import base
+from os_brick_vmthunder.cmd import cache
+from os_brick_vmthunder.cmd import tree
 from os_brick_vmthunder import conf
 from os_brick_vmthunder import exception
 from os_brick_vmthunder.i18n import _
-from os_brick_vmthunder import locks
-from os_brick_vmthunder import privileged
-
-_MIB = 1 << 20
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     options = _parser().parse_args(arguments)
-    _become_privileged(options.lock_path)
     try:
-        options.action(caches.create(conf.load(options.config_file)),
-                       options)
+        options.action(options)
     except exception.VMThunderException as error:
         print(error.msg, file=sys.stderr)
         return 1
     return 0
 
 
-def _become_privileged(lock_path: str) -> None:
-    """Work as root in this process, under the locks of the services."""
-    os_brick.setup(cfg.CONF)
-    cfg.CONF.set_override('lock_path', lock_path, 'os_brick')
-    privileged.default.set_client_mode(False)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog='vmthunder', description=_('Look at VMThunder on this host. '
-                                        'Run as root.'))
+        prog='vmthunder', description=_('Look at VMThunder.'))
     parser.add_argument('--config-file', default=conf.DEFAULT_FILE)
     parser.add_argument(
         '--lock-path', default='/var/lib/nova/tmp',
         help=_('as lock_path in [os_brick] or [oslo_concurrency] of the '
                'service that attaches volumes here'))
-    areas = parser.add_subparsers(required=True, metavar='cache')
-    cache = areas.add_parser('cache', help=_('what is kept of templates'))
-    actions = cache.add_subparsers(required=True, metavar='list|drop')
-    actions.add_parser(
-        'list', help=_('list the templates')).set_defaults(action=_list)
-    drop = actions.add_parser('drop', help=_('drop what is kept of a '
-                                             'template that no volume '
-                                             'uses here'))
-    which = drop.add_mutually_exclusive_group(required=True)
-    which.add_argument('template', nargs='?', type=_template_id,
-                       help=_('id of the template'))
-    which.add_argument('--all', action='store_true',
-                       help=_('of all of them, and the cache itself'))
-    drop.set_defaults(action=_drop)
+    areas = parser.add_subparsers(required=True, metavar='cache|tree')
+    cache.add_parser(areas)
+    tree.add_parser(areas)
     return parser
-
-
-def _template_id(text: str) -> str:
-    return str(uuid.UUID(text))
-
-
-def _list(cache: base.Cache, _options: argparse.Namespace) -> None:
-    row = '{:36}  {:8}  {:>9}  {:>11}  {:>9}  {:>9}'
-    print(row.format('TEMPLATE', 'STATE', 'READ/MiB', 'FETCHED/MiB', 'HITS',
-                     'MISSES'))
-    for template_id in sorted(cache.templates()):
-        stats = cache.stats(template_id)
-        if stats is None:
-            print(row.format(template_id, _('kept'), '-', '-', '-', '-'))
-        else:
-            print(row.format(template_id, _('attached'),
-                             stats.read_bytes // _MIB,
-                             stats.fetched_bytes // _MIB,
-                             stats.hits, stats.misses))
-
-
-def _drop(cache: base.Cache, options: argparse.Namespace) -> None:
-    if options.all:
-        with locks.host_lock_on_all('template'):
-            cache.clear()
-    else:
-        with locks.host_lock('template', options.template):
-            cache.forget(options.template)
 
 
 if __name__ == '__main__':

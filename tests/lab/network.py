@@ -25,6 +25,7 @@ import typing
 
 MACHINE_DATA = '10.77.0.1'
 MACHINE_MANAGEMENT = '10.78.0.1'
+DATA_NETWORK = '10.77.0.0/24'
 
 _DATA_BRIDGE = 'lab-data'
 _MANAGEMENT_BRIDGE = 'lab-mgmt'

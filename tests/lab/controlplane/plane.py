@@ -115,6 +115,18 @@ class ControlPlane(attachments.Attachments):
         self.cinder_volume.go()
         self._wait_for_backends()
 
+    def another_cinder_volume(self) -> volumeservice.CinderVolume:
+        """Start one more cinder-volume, for the same backends.
+
+        It is the caller's to kill.
+        """
+        another = volumeservice.CinderVolume(self._where, self.storage,
+                                             self._backends)
+        another.load()
+        another.go()
+        self._wait_for(another)
+        return another
+
     def _start(self) -> None:
         """Start the parts, each as soon as what it needs is there.
 
@@ -191,14 +203,17 @@ class ControlPlane(attachments.Attachments):
 
         :raises ServiceFailed: cinder-volume or a backend doesn't come up.
         """
+        self._wait_for(self.cinder_volume)
+
+    def _wait_for(self, service: volumeservice.CinderVolume) -> None:
         deadline = time.monotonic() + READY_TIMEOUT
-        while not (self.cinder_volume.ready and self._pools_known()):
-            problem = self.cinder_volume.problem()
+        while not (service.ready and self._pools_known()):
+            problem = service.problem()
             if problem is None and time.monotonic() > deadline:
                 problem = 'was not ready in %d s' % READY_TIMEOUT
             if problem is not None:
                 raise exception.ServiceFailed(
-                    'cinder-volume', problem, self.log('cinder-volume'))
+                    'cinder-volume', problem, service.log)
             time.sleep(0.5)
 
     def _pools_known(self) -> bool:

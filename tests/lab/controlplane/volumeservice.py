@@ -133,6 +133,7 @@ class CinderVolume:
             'target': self.host.address,
             'secondary': network.data_address(
                 self.host.spec.extra_addresses[0]),
+            'network': network.DATA_NETWORK,
             'state_path': STATE,
             'rootwrap_config': CONF / 'rootwrap.conf',
             'project': settings.PROJECT,

@@ -132,7 +132,7 @@ class LIO:
         self.Target = lio.Target
         self.targets = {}
         self.acls = {}
-        self.logged_in = {}
+        self.logged_in_to = {}
         self.refuse = set()
 
     def export(self, target):
@@ -165,8 +165,13 @@ class LIO:
     def exported(self, iqns):
         return [iqn for iqn in iqns if iqn in self.targets]
 
+    def logged_in(self, pairs):
+        return [initiator in self.logged_in_to.get(iqn, ())
+                if initiator in self.acls.get(iqn, ()) else None
+                for iqn, initiator in pairs]
+
     def sessions(self, iqn):
-        return self.logged_in.get(iqn, [])
+        return self.logged_in_to.get(iqn, [])
 
     def _check(self, action, iqn):
         if action in self.refuse:
@@ -208,6 +213,9 @@ class Database:
     def volume_get(self, context, volume_id):
         return self.volumes.get(volume_id, {'provider_auth': None})
 
+    def volume_attachment_get_all_by_volume_id(self, context, volume_id):
+        return []  # as with the API of before attachments
+
 
 class Volume(types.SimpleNamespace):
     """As much of a volume as the driver looks at."""
@@ -247,7 +255,8 @@ def backend(**values):
               'target_ip_address': '10.0.0.1',
               'target_secondary_ip_addresses': ['fd00::1'],
               'target_port': 3260, 'target_prefix': PREFIX,
-              'volume_backend_name': None, **values}
+              'volume_backend_name': None, 'vmthunder_relay_networks': [],
+              **values}
     settings.safe_get = values.get
     settings.append_config_values = lambda options: None
     for key, value in values.items():

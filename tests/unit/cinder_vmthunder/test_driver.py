@@ -401,6 +401,12 @@ class SetupTest(DriverTestCase):
         self.assertNotReady(words, value)
         self.base.assert_not_called()
 
+    @ddt.data('10.0.0.0/33', 'storage')
+    def test_relay_networks(self, network):
+        self.driver.configuration.vmthunder_relay_networks = [network]
+        self.assertNotReady(network, 'vmthunder_relay_networks')
+        self.base.assert_not_called()
+
     def test_no_rtslib(self):
         with mock.patch.object(checks.importlib.util, 'find_spec',
                                return_value=None):

@@ -286,10 +286,10 @@ class CollectTest(TemplatesTestCase):
     def test_logged_in_to(self):
         self.collect()
         iqn = self.target.iqn(self.template.id)
-        self.lio.logged_in[iqn] = ['iqn.1993-08.org.debian:a']
+        self.lio.logged_in_to[iqn] = ['iqn.1993-08.org.debian:a']
         self.collect(5000 + RETENTION)
         self.assertEqual([self.template.name], self.names())
-        self.lio.logged_in.clear()
+        self.lio.logged_in_to.clear()
         self.collect()
         self.assertEqual([], self.names())
 

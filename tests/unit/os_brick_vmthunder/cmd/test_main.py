@@ -18,6 +18,7 @@ from unittest import mock
 import ddt
 
 from os_brick_vmthunder.caches import base
+from os_brick_vmthunder.cmd import cache
 from os_brick_vmthunder.cmd import main
 from os_brick_vmthunder import exception
 
@@ -33,11 +34,11 @@ class MainTest(unittest.TestCase):
         self.cache = mock.Mock()
         self.held = []
         for target, name, new in (
-                (main.caches, 'create', lambda config: self.cache),
-                (main.conf, 'load', lambda file: file),
-                (main, '_become_privileged', lambda path: None),
-                (main.locks, 'host_lock', self._lock),
-                (main.locks, 'host_lock_on_all', self._lock)):
+                (cache.caches, 'create', lambda config: self.cache),
+                (cache.conf, 'load', lambda file: file),
+                (cache, '_become_privileged', lambda path: None),
+                (cache.locks, 'host_lock', self._lock),
+                (cache.locks, 'host_lock_on_all', self._lock)):
             patch = mock.patch.object(target, name, new)
             patch.start()
             self.addCleanup(patch.stop)
