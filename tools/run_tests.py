@@ -35,7 +35,9 @@ from testtools.testresult.real import TestDict
 
 PYTHON = sys.executable
 STESTR = (PYTHON, '-m', 'stestr', '--repo-url')
-SANDBOX = (PYTHON, '-m', 'tests.lab.sandbox', '--')
+# A lab doesn't outlive who waits for it.
+SANDBOX = ('setpriv', '--pdeathsig', 'TERM',
+           PYTHON, '-m', 'tests.lab.sandbox', '--')
 DOTS_IN_LINE = 70
 
 # What Cinder and oslo say of eventlet in every process is nobody's news.
