@@ -77,6 +77,17 @@ def children(template_id: str) -> list[str]:
             for child in lio.sessions(iqn)]
 
 
+def is_waited_for(template_id: str) -> bool:
+    """Tell whether a child's request is on its way.
+
+    To end an export waits for it. And LIO names nobody as logged in while an
+    agent closes the export of a host that gets nothing itself.
+    """
+    device = dm.find(name(template_id))
+    return device is not None and any(map(int, (
+        sysfs.attribute(device.kernel, 'inflight') or '').split()))
+
+
 def withdraw(template_id: str) -> None:
     """End the export of a template; its children are thrown out.
 

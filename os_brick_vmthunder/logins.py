@@ -109,12 +109,12 @@ class Logins:
 
     def log_in(self, node: nodes.Node) -> None:
         """Ask for a path that was named before; nothing is waited for."""
-        self._nodes.log_in(node)
+        self._nodes.log_in_again(node)
 
     def renew(self, node: nodes.Node) -> None:
         """End a path's session and ask for a new one."""
         if self._nodes.log_out([node]):
-            self._nodes.log_in(node)
+            self._nodes.log_in_again(node)
 
     def revive(self, template_id: str) -> list[str]:
         """Bring disks back that the kernel gave up while a path was away.

@@ -180,6 +180,17 @@ class Nodes:
         """Ask iscsid to log in by a record."""
         self._ask(node, '--login')
 
+    def log_in_again(self, node: Node) -> None:
+        """Ask iscsid to log in by a record that os-brick has used since."""
+        try:
+            # os-brick turned that off: it scans for disks itself
+            self._iscsiadm('node', '-T', node.iqn, '-p', node.portal,
+                           '--op', 'update', '-n', 'node.session.scan',
+                           '-v', SETTINGS['node.session.scan'])
+        except processutils.ProcessExecutionError as error:
+            LOG.debug('%(node)s: %(error)s', {'node': node, 'error': error})
+        self.log_in(node)
+
     def log_out(self, nodes: Iterable[Node]) -> bool:
         """End sessions; their records stay.
 

@@ -125,8 +125,9 @@ class HostStack:
                         '%(error)s', {'id': self._id, 'error': error})
 
     def _lingers(self) -> bool:
+        waited_for = export.is_waited_for(self._id)
         children = export.children(self._id)
-        if not children or not self._config.relay_linger:
+        if not waited_for and not (children and self._config.relay_linger):
             return False
         age = marks.age(self._id)
         if age is None:
@@ -135,7 +136,7 @@ class HostStack:
                          'id': self._id, 'children': children,
                          'seconds': self._config.relay_linger})
             marks.add(self._id)
-        return (age or 0) < self._config.relay_linger
+        return waited_for or (age or 0) < self._config.relay_linger
 
     def _withdraw(self, force: bool) -> None:
         try:

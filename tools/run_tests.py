@@ -202,6 +202,8 @@ def _lab(name: str, stride: int, *choice: str) -> Tests:
 
 # Those that need the Cinder backend, and about as long all others.
 CLOUD = r'functional\.test_(controlplane|lio|storm|templates|volumes)\.'
+# Those that wait for most of their time: of a target of their own.
+LONG = r'functional\.test_failures\.'
 # A third of the steps a day: all of them take half an hour more.
 STRIDE = 3
 
@@ -215,7 +217,8 @@ SUITES: dict[str, Suite] = {
     'unit': Tests('unit', './tests/unit'),
     'functional': Together((
         _lab('cloud', STRIDE, CLOUD),
-        _lab('hosts', STRIDE, '--exclude-regex', CLOUD))),
+        _lab('hosts', STRIDE, '--exclude-regex', f'{CLOUD}|{LONG}'))),
+    'failures': _lab('failures', 1, LONG),
     'steps': Together((
         _lab('cloud-steps', 1, 'test_templates.*killed_after_any_step'),
         _lab('hosts-steps', 1, 'test_killed_attach'))),

@@ -68,6 +68,16 @@ class ExportTest(unittest.TestCase):
             EXPORT.iqn, f'/dev/mapper/{NAME}', [EXPORT.portal])
         self.calls.export.assert_not_called()
 
+    def test_waited_for(self):
+        for inflight, waited in (('       0        0', False),
+                                 ('       2        0', True), (None, False)):
+            with mock.patch.object(export.sysfs, 'attribute',
+                                   return_value=inflight), \
+                    mock.patch.object(dm, 'find'):
+                self.assertEqual(waited, export.is_waited_for(TEMPLATE.id))
+        with mock.patch.object(dm, 'find', return_value=None):
+            self.assertFalse(export.is_waited_for(TEMPLATE.id))
+
     def test_export_of_another_name_goes(self):
         old = EXPORT.iqn[:-2] + '2e'
         self.targets = [old, EXPORT.iqn]

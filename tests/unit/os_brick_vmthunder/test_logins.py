@@ -171,7 +171,11 @@ class LoginsTest(unittest.TestCase):
         self.reach()
         self.revive(PARENTS[0])
         (node,) = self.logins.missing(ID)
+        # as os-brick does when it makes a map
+        self.iscsi.records[node]['node.session.scan'] = 'manual'
         self.logins.log_in(node)
+        self.assertEqual('auto',
+                         self.iscsi.records[node]['node.session.scan'])
         self.assertEqual([], self.logins.missing(ID))
         before = self.iscsi.numbers()
         self.logins.renew(node)

@@ -42,6 +42,7 @@ class HostStackTest(unittest.TestCase):
         self.calls.paths.connect.return_value = '/dev/dm-2'
         self.calls.none.attach.return_value = CACHED
         self.calls.export.children.return_value = []
+        self.calls.export.is_waited_for.return_value = False
         self.calls.marks.age.return_value = None
         self.calls.holders.return_value = []
         self.slaves = ['bcache0']
@@ -53,6 +54,8 @@ class HostStackTest(unittest.TestCase):
                 (stack.none, 'NoCache', lambda config: self.calls.none),
                 (stack.export, 'serve', self.calls.export.serve),
                 (stack.export, 'children', self.calls.export.children),
+                (stack.export, 'is_waited_for',
+                 self.calls.export.is_waited_for),
                 (stack.export, 'withdraw', self.calls.export.withdraw),
                 (stack, 'marks', self.calls.marks)):
             patch = mock.patch.object(module, name, value)
@@ -156,6 +159,15 @@ class HostStackTest(unittest.TestCase):
         self.stack(**settings).release(**arguments)
         self.assertIn('export.withdraw', self.down())
         self.assertIn('paths.disconnect_template', self.down())
+
+    @ddt.data(None, 59, 3600)
+    def test_stays_while_a_child_waits(self, age):
+        """Ending the export would wait too, holding up all others."""
+        self.calls.export.is_waited_for.return_value = True
+        self.calls.marks.age.return_value = age
+        self.stack().release()
+        self.assertEqual([], self.down())
+        self.assertEqual(age is None, self.calls.marks.add.called)
 
     def test_export_that_does_not_go(self):
         self.calls.export.withdraw.side_effect = exception.TargetError(
