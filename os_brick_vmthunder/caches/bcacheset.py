@@ -39,6 +39,13 @@ _SMALLEST = 1 << 30
 # kernel counts used sectors of a bucket in 13 bits: one of 4 MiB counts as
 # empty and is given away first.
 _BUCKET = 2 << 20
+# The kernel takes memory for its tree's nodes, each a quarter of a bucket, in
+# pieces of that size, and crashes if it doesn't get these many (fs/bcache's
+# error path uses a pointer that isn't set yet).
+_NODES, _NODE = 32, _BUCKET // 4
+_MEMORY = '/proc/buddyinfo'
+_PAGE = 4096
+
 _CONGESTED = ('congested_read_threshold_us', 'congested_write_threshold_us')
 
 # What ages the set: see CacheSet._age.
@@ -121,6 +128,9 @@ class CacheSet:
         :raises DeviceBusy: something is cached by it just now.
         """
         with locks.host_lock('bcache', 'set'):
+            # udev registers what it sees, too: a set that it brought back
+            # while its device goes has crashed the kernel
+            bcache.settle()
             set_id = self.find()
             if set_id is not None:
                 self._stop(set_id)
@@ -175,6 +185,12 @@ class CacheSet:
         return found is not None and found.is_cache and found.ours
 
     def _register(self, device: str) -> str:
+        if _pieces() < _NODES:
+            bcache.compact_memory()
+        if _pieces() < _NODES:
+            raise _failure(_('no %(count)d free pieces of %(size)d KiB of '
+                             'memory; give this host more memory') % {
+                                 'count': _NODES, 'size': _NODE >> 10})
         bcache.register(device)
         if not sysfs.wait(lambda: self.find() is not None):
             raise _failure(_('the kernel does not take cache device '
@@ -262,6 +278,17 @@ def block_size(device: str) -> int:
         if text:
             return int(text)
     return sysfs.SECTOR
+
+
+def _pieces() -> int:
+    """Return how many nodes of the set's tree there is memory for."""
+    order = (_NODE // _PAGE).bit_length() - 1
+    count = 0
+    for line in (sysfs.read(_MEMORY) or '').splitlines():
+        _zone, _word, free = line.partition('zone')
+        for larger, pieces in enumerate(free.split()[1 + order:]):
+            count += int(pieces) << larger
+    return count
 
 
 def _bytes(text: str) -> int:

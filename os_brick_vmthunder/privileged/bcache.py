@@ -12,6 +12,7 @@
 
 """What bcache needs done as root: its files, its devices and its sysfs."""
 
+import contextlib
 import mmap
 import os
 
@@ -96,6 +97,20 @@ def read_again(device: str, offset: int, length: int, times: int) -> None:
                 os.preadv(handle, [buffer], offset)
     finally:
         os.close(handle)
+
+
+@privileged.default.entrypoint
+def settle() -> None:
+    """Wait until udev has done what it has to do, half a minute at most."""
+    with contextlib.suppress(processutils.ProcessExecutionError, OSError):
+        processutils.execute('udevadm', 'settle', '--timeout=30')
+
+
+@privileged.default.entrypoint
+def compact_memory() -> None:
+    """Have the kernel join free memory to pieces as large as can be."""
+    with contextlib.suppress(OSError):  # not every kernel can
+        _write('/proc/sys/vm/compact_memory', '1')
 
 
 @privileged.default.entrypoint

@@ -21,7 +21,9 @@ from tests.functional import caching
 from tests import lab
 
 MIB = 1 << 20
-HOST = lab.HostSpec('cache', 71, memory=256, services=())
+# bcache wants memory in one piece for each of its tree's nodes, and the kernel
+# doesn't survive that there is none.
+HOST = lab.HostSpec('cache', 71, memory=768, services=())
 LAYERS = ('bcache', 'none')
 
 

@@ -28,8 +28,8 @@ from tests.lab import brick
 MIB = 1 << 20
 STORAGE = lab.HostSpec('target', 51, memory=256, extra_addresses=(52,),
                        services=())
-COMPUTE = (lab.HostSpec('stack-1', 61, memory=256),
-           lab.HostSpec('stack-2', 62, memory=256))
+COMPUTE = (lab.HostSpec('stack-1', 61, memory=512),
+           lab.HostSpec('stack-2', 62, memory=512))
 VOLUME_SIZE = 64 * MIB
 
 

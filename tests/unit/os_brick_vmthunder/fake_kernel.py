@@ -65,6 +65,7 @@ class FakeKernel:
                 (sysfs, 'kernel_name', self.kernel_name),
                 (sysfs, 'directory', self.device_directory),
                 (bcacheset, '_SETS', self.sets),
+                (bcacheset, '_MEMORY', self.memory(1000)),
                 (locks, 'host_lock', mock.MagicMock())):
             self.patch(test, target, name, value)
         self.patch(test, sysfs.time, 'sleep', lambda seconds: None)
@@ -75,7 +76,8 @@ class FakeKernel:
                             'remove_node')),
                 (bcache, ('make_directory', 'write_file', 'remove_file',
                           'read', 'write_device', 'read_again', 'register',
-                          'set_attribute', 'load_module'))):
+                          'set_attribute', 'load_module', 'settle',
+                          'compact_memory'))):
             kind = module.__name__.rsplit('.', 1)[1]
             for name in names:
                 self.patch(test, module, name,
@@ -237,6 +239,23 @@ class FakeKernel:
 
     def _bcache_load_module(self):
         raise processutils.ProcessExecutionError(stderr='no module')
+
+    def _bcache_settle(self):
+        pass
+
+    def _bcache_compact_memory(self):
+        self.memory(self.compacts_to)
+
+    def memory(self, pieces):
+        """Let there be memory for so many nodes of a set's tree.
+
+        :returns: path of the file that says so.
+        """
+        self.compacts_to = pieces
+        self.write('Node 0, zone      DMA 9 9 9 9 9 9 9 0 0 0 0\n'
+                   'Node 0, zone   Normal 1 1 1 1 1 1 1 '
+                   f'{pieces % 2} {pieces // 2} 0 0\n', 'buddyinfo')
+        return os.path.join(self.root, 'buddyinfo')
 
     def _bcache_make_directory(self, path):
         os.makedirs(path, exist_ok=True)

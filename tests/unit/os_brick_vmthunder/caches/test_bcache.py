@@ -75,6 +75,27 @@ class BcacheTest(unittest.TestCase):
         self.attach(layer)
         self.assertNotIn('bcache.read_again', self.kernel.steps)
 
+    def test_memory_is_compacted_if_need_be(self):
+        self.kernel.memory(31)
+        self.kernel.compacts_to = 32
+        self.attach(self.layer())
+        self.assertIn('bcache.compact_memory', self.kernel.steps)
+
+    def test_too_little_memory_in_one_piece(self):
+        """The kernel would crash."""
+        self.kernel.memory(31)
+        with self.assertRaisesRegex(exception.CacheError, '32 .* 512 KiB'):
+            self.attach(self.layer())
+        self.assertNotIn('bcache.register', self.kernel.steps)
+
+    def test_udev_is_waited_for_before_the_set_goes(self):
+        layer = self.layer()
+        self.attach(layer)
+        layer.detach(ONE)
+        self.kernel.steps.clear()
+        layer.clear()
+        self.assertEqual('bcache.settle', self.kernel.steps[0])
+
     def test_ageing_reads_ten_periods(self):
         reads = []
         self.kernel.patch(self, privileged, 'read_again',

@@ -20,6 +20,8 @@ import tempfile
 import unittest
 from unittest import mock
 
+from oslo_concurrency import processutils
+
 from os_brick_vmthunder import privileged
 from os_brick_vmthunder.privileged import bcache
 from os_brick_vmthunder.privileged import blockdev
@@ -143,6 +145,18 @@ class BcacheTest(PrivilegedTestCase):
     def test_only_attributes_of_bcache(self):
         for path in '/etc/passwd', '/sys/fs/bcache/../../../etc/passwd':
             self.assertRaises(ValueError, bcache.set_attribute, path, '1')
+
+    def test_settle(self):
+        execute = self.patch(
+            bcache.processutils, 'execute',
+            side_effect=processutils.ProcessExecutionError)
+        bcache.settle()
+        execute.assert_called_once_with('udevadm', 'settle', '--timeout=30')
+
+    def test_compact_memory(self):
+        write = self.patch(bcache, '_write', side_effect=OSError)
+        bcache.compact_memory()
+        write.assert_called_once_with('/proc/sys/vm/compact_memory', '1')
 
     def test_load_module(self):
         execute = self.patch(bcache.processutils, 'execute')
