@@ -14,11 +14,15 @@
 
 Cinder asks Nova before it lets anybody else end an attachment that names a
 server, as every attachment of `cinder local-attach` does.
+
+A process of its own: what oslo imports may turn the server's threads and
+locks into eventlet's, and then requests hang.
 """
 
 import http.server
-import threading
+import sys
 
+from tests.lab.controlplane import processes
 from tests.lab.controlplane import settings
 
 _PORT = 8774
@@ -34,16 +38,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-class Nova:
-    """Answers in this process until it is stopped."""
+def start(services: processes.Services) -> None:
+    """Start it and wait until it answers."""
+    daemon = services.start('nova', [sys.executable, '-m', __name__])
+    daemon.wait_ready(lambda: processes.speaks(
+        settings.MACHINE, _PORT, b'GET / HTTP/1.0\r\n\r\n'))
 
-    def __init__(self) -> None:
-        self._server = http.server.ThreadingHTTPServer(
-            (settings.MACHINE, _PORT), _Handler)
-        threading.Thread(
-            target=self._server.serve_forever, daemon=True).start()
 
-    def stop(self) -> None:
-        """Answer no more."""
-        self._server.shutdown()
-        self._server.server_close()
+if __name__ == '__main__':
+    http.server.ThreadingHTTPServer(
+        (settings.MACHINE, _PORT), _Handler).serve_forever()

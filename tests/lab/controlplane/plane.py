@@ -55,7 +55,6 @@ class ControlPlane(attachments.Attachments):
         self._backends = tuple(
             volumeservice.BACKENDS[name] for name in backends)
         self._services = processes.Services(self._where)
-        self._nova: nova.Nova | None = None
         self._cinder_volume: volumeservice.CinderVolume | None = None
         #: Seconds from the beginning until each part was there.
         self.timings: dict[str, float] = {}
@@ -78,9 +77,6 @@ class ControlPlane(attachments.Attachments):
     def stop(self) -> None:
         """End the machine's services; the lab ends its hosts."""
         self._services.stop()
-        if self._nova:
-            self._nova.stop()
-            self._nova = None
 
     @property
     def storage(self) -> lab_host.Host:
@@ -134,7 +130,6 @@ class ControlPlane(attachments.Attachments):
         the broker, Cinder's tables.
         """
         self._where.make_directories()
-        self._nova = nova.Nova()
         self._began = time.monotonic()
         with concurrent.futures.ThreadPoolExecutor() as pool:
             def begin(name: str, function: typing.Callable[..., None],
@@ -170,9 +165,10 @@ class ControlPlane(attachments.Attachments):
             types = begin('volume types', self._create_types, catalogue, api)
             ready = begin('cinder-volume ready', self._wait_for_backends,
                           volume, scheduler, types)
+            compute = begin('nova', lambda: nova.start(services))
             try:
                 for future in concurrent.futures.as_completed(
-                        (glance, ready)):
+                        (glance, ready, compute)):
                     future.result()
             except BaseException:
                 # What waits for the others ends at once.
