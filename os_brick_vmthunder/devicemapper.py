@@ -98,6 +98,27 @@ class Switch:
 
 
 @dataclasses.dataclass(frozen=True)
+class Failover:
+    """Sectors of the first device; of the next once that fails a request.
+
+    It is the kernel's multipath, but nothing of multipathd's.
+
+    :ivar devices: all hold the same.
+    """
+
+    start: int
+    length: int
+    devices: tuple[str, ...]
+
+    def render(self) -> str:
+        groups = ' '.join(
+            f'service-time 0 1 2 {sysfs.number(device)} 1 1'
+            for device in self.devices)
+        return (f'{self.start} {self.length} multipath 2 queue_mode bio 0 '
+                f'{len(self.devices)} 1 {groups}')
+
+
+@dataclasses.dataclass(frozen=True)
 class Zero:
     """Zeroes."""
 

@@ -18,6 +18,7 @@ from os_brick_vmthunder.caches import backing
 from os_brick_vmthunder.caches import base
 from os_brick_vmthunder.caches import bcacheset
 from os_brick_vmthunder.caches import coalescing
+from os_brick_vmthunder.caches import failover
 from os_brick_vmthunder import conf
 from os_brick_vmthunder import devicemapper as dm
 from os_brick_vmthunder import sysfs
@@ -53,9 +54,10 @@ class Bcache(base.Cache):
         name = device.assemble(
             [dm.Linear(device.start(), size // sysfs.SECTOR, shared)],
             block, set_id)
-        return f'/dev/{name}'
+        return failover.assemble(template_id, f'/dev/{name}', shared, size)
 
     def _stop(self, template_id: str) -> None:
+        failover.disassemble(template_id)
         self._backing(template_id).disassemble()
         coalescing.disassemble(template_id)
 

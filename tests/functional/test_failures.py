@@ -234,12 +234,12 @@ class CacheFailureTest(FailureTestCase):
         self.b.call(compute.configure, cache_device='/dev/mapper/failing')
         self.addCleanup(self.b.call, compute.configure)
 
-    def fail(self):
+    def break_cache(self):
         self.b.run(f'dmsetup suspend --noflush failing; dmsetup load failing '
                    f'--table "0 {self.SIZE // 512} error"; '
                    'dmsetup resume failing', shell=True)
 
     def test_cache_device_fails(self):
         hosts = [self.b, self.c]
-        reports = self.during(self.fail, lambda: None, hosts)
+        reports = self.during(self.break_cache, lambda: None, hosts)
         self.assertSurvived(hosts, reports, DEAD)

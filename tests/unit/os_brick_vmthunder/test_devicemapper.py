@@ -47,13 +47,17 @@ class DeviceMapperTest(unittest.TestCase):
     def test_targets(self):
         self.assertEqual(
             ['0 8 linear 1:sdx 16', '8 256 striped 1 128 1:sdx 0',
-             '0 64 switch 2 128 0 1:sdx 0 1:sdy 0', '264 8 zero',
+             '0 64 switch 2 128 0 1:sdx 0 1:sdy 0',
+             '0 8 multipath 2 queue_mode bio 0 2 1 '
+             'service-time 0 1 2 1:sdx 1 1 service-time 0 1 2 1:sdy 1 1',
+             '264 8 zero',
              '0 8 snapshot 1:sdx 1:sdy P 16',
              '0 8 snapshot 1:sdx 1:sdy N 16'],
             [target.render() for target in (
                 dm.Linear(0, 8, '/dev/sdx', 16),
                 dm.Chunked(8, 256, '/dev/sdx', 128),
                 dm.Switch(0, 64, ('/dev/sdx', '/dev/sdy'), 128),
+                dm.Failover(0, 8, ('/dev/sdx', '/dev/sdy')),
                 dm.Zero(264, 8),
                 dm.Snapshot(0, 8, '/dev/sdx', '/dev/sdy', 16),
                 dm.Snapshot(0, 8, '/dev/sdx', '/dev/sdy', 16, False))])
