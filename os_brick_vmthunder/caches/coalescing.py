@@ -16,17 +16,20 @@
 bcache fetches a block that it hasn't got for each who asks, until the first
 has it. Guests and children that boot in step would fetch everything as many
 times as there are of them. The kernel's page cache makes the later ones wait
-for the first, and a loop device reads by it. But it serves one request at a
-time, so there are several, which take turns:
+for the first, and a loop device reads by it. But it reads one page after
+another, so there are several, which take turns, page by page:
 
     source -> /dev/vmthunder/<id> -> loops -> dm-switch
+
+What they read at once and the network can't take yet, the queue of the
+source merges into larger requests: see the udev rules.
 
 The node is another one of the source's, whose name the loops are found by.
 """
 
+import mmap
 import os
 
-from os_brick_vmthunder.caches import base
 from os_brick_vmthunder import devicemapper as dm
 from os_brick_vmthunder import exception
 from os_brick_vmthunder.privileged import blockdev
@@ -34,8 +37,9 @@ from os_brick_vmthunder.privileged import loop
 from os_brick_vmthunder import sysfs
 
 _DIRECTORY = '/dev/vmthunder'
-# How many blocks may be on their way at once.
-_LOOPS = 8
+# How many pages may be on their way at once: a guest's usual request.
+_LOOPS = 16
+_PAGE_SECTORS = mmap.PAGESIZE // sysfs.SECTOR
 
 
 def assemble(template_id: str, source: str, size: int) -> str:
@@ -55,7 +59,7 @@ def assemble(template_id: str, source: str, size: int) -> str:
     return dm.create(
         _name(template_id), f'VMTHUNDER-shared-{template_id}',
         [dm.Switch(0, size // sysfs.SECTOR, tuple(loops),
-                   base.CHUNK_SECTORS)], readonly=True)
+                   _PAGE_SECTORS)], readonly=True)
 
 
 def disassemble(template_id: str) -> None:

@@ -104,12 +104,14 @@ class Disk:
     :ivar relay: it leads to a relay, not to the storage host.
     :ivar map: what stands on it.
     :ivar timeout: of a SCSI command, in seconds.
+    :ivar depth: how many requests it gets at once.
     """
 
     name: str
     relay: bool
     map: str
     timeout: int
+    depth: int
     read_bytes: int
 
 
@@ -123,7 +125,9 @@ def template_disks() -> list[Disk]:
             disks.append(Disk(
                 path.name, model == 'relay',
                 ' '.join(sorted(os.listdir(path / 'holders'))),
-                int(_read(f'{path}/device/timeout')), int(fields[2]) * 512))
+                int(_read(f'{path}/device/timeout')),
+                int(_read(f'{path}/device/queue_depth')),
+                int(fields[2]) * 512))
     return sorted(disks, key=lambda disk: (not disk.relay, disk.name))
 
 

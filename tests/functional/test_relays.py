@@ -95,6 +95,11 @@ class RelayTest(RelayTestCase):
         self.assertEqual((True, False), (relay.relay, root.relay))
         self.assertEqual(relay.map, root.map)
         self.assertEqual((4, 30), (relay.timeout, root.timeout))
+        # the map merges what neither takes at once
+        self.assertEqual((4, 4), (relay.depth, root.depth))
+        scheduler = f'/sys/block/{root.map}/queue/scheduler'
+        self.assertIn('[mq-deadline]',
+                      self.child.run('cat', scheduler).stdout)
         root_sent, parent_sent = self.read_all(self.child, second)
         self.assertLess(root_sent, MIB)
         self.assertLess(self.TEMPLATE_SIZE * 0.9, parent_sent)
