@@ -6,12 +6,13 @@
 
 PYTHON_VENV := .venv/bin/python
 
-.PHONY: help demo test unit functional failures steps lint pep8 mypy docs releasenotes cover
+.PHONY: help demo test unit functional failures storm steps lint pep8 mypy docs releasenotes cover
 .PHONY: config lab venv clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 5
 	@echo "  make failures   cut hosts' power, network, disks while guests write"
+	@echo "  make storm   attach on 8 hosts at once, beside stock LVM/iSCSI"
 	@echo "  make steps   kill attach and import at each step, not at some"
 	@echo "  make unit | functional | lint | docs | releasenotes | cover | config | clean"
 
@@ -24,7 +25,7 @@ test: lab
 unit lint pep8 mypy: venv
 	@$(PYTHON_VENV) -m tools.run_tests $@
 
-functional failures steps: lab
+functional failures storm steps: lab
 	@$(PYTHON_VENV) -m tools.run_tests $@
 
 docs: venv

@@ -202,10 +202,11 @@ def _lab(name: str, stride: int, *choice: str) -> Tests:
 
 # Those that need the Cinder backend and some more: about half of the time.
 CLOUD = r'functional\.test_(controlplane|lab|lio|templates|volumes)\.'
-# Those that wait for most of their time: of a target of their own.
-LONG = r'functional\.test_failures\.'
-# A quarter of the steps a day: all of them take half an hour more.
-STRIDE = 4
+# Those that take long: each of a target of its own.
+FAILURES = r'functional\.test_failures\.'
+STORM = r'functional\.test_storm\.'
+# A fifth of the steps a day: all of them take half an hour more.
+STRIDE = 5
 
 PEP8 = ('flake8',)
 # No cache: with one, mypy misses modules that were added since.
@@ -217,8 +218,10 @@ SUITES: dict[str, Suite] = {
     'unit': Tests('unit', './tests/unit'),
     'functional': Together((
         _lab('cloud', STRIDE, CLOUD),
-        _lab('hosts', STRIDE, '--exclude-regex', f'{CLOUD}|{LONG}'))),
-    'failures': _lab('failures', 1, LONG),
+        _lab('hosts', STRIDE, '--exclude-regex',
+             f'{CLOUD}|{FAILURES}|{STORM}'))),
+    'failures': _lab('failures', 1, FAILURES),
+    'storm': _lab('storm', 1, STORM),
     'steps': Together((
         _lab('cloud-steps', 1, 'test_templates.*killed_after_any_step'),
         _lab('hosts-steps', 1, 'test_killed_attach'))),
