@@ -21,6 +21,7 @@ from os_brick_vmthunder.caches import backing
 from os_brick_vmthunder.caches import bcacheset
 from os_brick_vmthunder.caches import superblock
 from os_brick_vmthunder import conf
+from os_brick_vmthunder import devicemapper as dm
 from os_brick_vmthunder import exception
 from os_brick_vmthunder.privileged import bcache as privileged
 from os_brick_vmthunder.privileged import loop
@@ -108,6 +109,15 @@ class BcacheTest(unittest.TestCase):
         self.attach(self.layer())
         self.assertEqual('0', sysfs.attribute('bcache0', 'bcache',
                                               'sequential_cutoff'))
+
+    def test_reads_go_on_past_a_cache_that_fails(self):
+        self.attach(self.layer())
+        shared = sysfs.number(f'/dev/mapper/vmthunder-shared-{ONE}')
+        first, second = (f'service-time 0 1 2 {number} 1 1'
+                         for number in (sysfs.number('/dev/bcache0'), shared))
+        self.assertEqual(
+            f'0 65536 multipath 2 queue_mode bio 0 2 1 {first} {second}',
+            dm.table(f'vmthunder-failover-{ONE}').strip())
 
     def test_stats(self):
         layer = self.layer()
