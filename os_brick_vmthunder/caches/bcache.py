@@ -81,14 +81,16 @@ class Bcache(base.Cache):
         if template_id not in self.templates():
             return
         set_id = self._set.ensure()
+        self._stop(template_id)  # what a crash may have left
         device = self._backing(template_id)
-        device.disassemble()
         # its set drops what it kept only of a device that is there
         device.assemble([dm.Zero(device.start(), 8)],
                         self._set.block_size(set_id), set_id)
         device.drop()
 
     def _clear(self) -> None:
+        for template_id in self.templates():
+            self._stop(template_id)
         self._set.destroy()
         for template_id in self.templates():
             self._backing(template_id).discard()
