@@ -197,7 +197,7 @@ class Together:
 def _lab(name: str, stride: int, *choice: str) -> Tests:
     """Return functional tests that share a lab of their own."""
     return Tests(name, './tests/functional', ('--serial', *choice), SANDBOX,
-                 lines=True, limit=2700, stride=stride)
+                 lines=True, limit=3600, stride=stride)
 
 
 # Those that need the Cinder backend and some more: about half of the time.

@@ -27,9 +27,6 @@ from tests import lab
 _LOGS = 'VMTHUNDER_LAB_LOGS'
 
 # Longest that one test, or the preparation of a class, may take, seconds.
-# What tests wait for has shorter limits; this one catches what has none.
-_LIMIT = 1200
-
 _lab: lab.Lab | None = None
 
 
@@ -65,29 +62,28 @@ def _close(opened: lab.Lab) -> None:
 
 
 def _too_long(number: int, frame: types.FrameType | None) -> None:
-    raise TimeoutError(f'This took more than {_LIMIT} seconds.')
+    raise TimeoutError('This took longer than a test may.')
 
 
 # Here, since only the main thread may, and some classes prepare in others.
 signal.signal(signal.SIGALRM, _too_long)
 
 
-def _limit_time() -> None:
-    """Let what comes next fail, with a trace, if it takes too long."""
-    signal.alarm(_LIMIT)
-
-
 class FunctionalTestCase(unittest.TestCase):
     """A test that runs on the lab's hosts."""
 
     lab: typing.ClassVar[lab.Lab]
+    #: Seconds that a test may take, and the class' preparations, before it
+    #: fails with a trace. What tests wait for has shorter limits; this one
+    #: catches what has none.
+    LIMIT: typing.ClassVar[int] = 1200
 
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
-        _limit_time()
+        signal.alarm(cls.LIMIT)
         cls.lab = get_lab()
 
     def setUp(self) -> None:
         super().setUp()
-        _limit_time()
+        signal.alarm(self.LIMIT)

@@ -59,6 +59,7 @@ def places(service: volumeservice.CinderVolume) -> int:
 class StormTest(controlplane_base.ControlPlaneTestCase):
     """Eight compute hosts and an image, of which everything is read."""
 
+    LIMIT = 2400
     hosts: typing.ClassVar[list[lab.Host]]
 
     @classmethod
