@@ -12,6 +12,7 @@
 
 """The host's cache set: one cache device that all templates share."""
 
+import mmap
 import os
 from typing import Optional
 
@@ -44,7 +45,6 @@ _BUCKET = 2 << 20
 # error path uses a pointer that isn't set yet).
 _NODES, _NODE = 32, _BUCKET // 4
 _MEMORY = '/proc/buddyinfo'
-_PAGE = 4096
 
 _CONGESTED = ('congested_read_threshold_us', 'congested_write_threshold_us')
 
@@ -282,7 +282,7 @@ def block_size(device: str) -> int:
 
 def _pieces() -> int:
     """Return how many nodes of the set's tree there is memory for."""
-    order = (_NODE // _PAGE).bit_length() - 1
+    order = (_NODE // mmap.PAGESIZE).bit_length() - 1
     count = 0
     for line in (sysfs.read(_MEMORY) or '').splitlines():
         _zone, _word, free = line.partition('zone')
