@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import atexit
+import concurrent.futures
 import os
 import signal
 import types
@@ -28,6 +29,14 @@ _LOGS = 'VMTHUNDER_LAB_LOGS'
 
 # Longest that one test, or the preparation of a class, may take, seconds.
 _lab: lab.Lab | None = None
+
+T = typing.TypeVar('T')
+
+
+def together(*calls: typing.Callable[[], T]) -> list[T]:
+    """Call functions at once; return what they return, in order."""
+    with concurrent.futures.ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(lambda call: call(), calls))
 
 
 def get_lab() -> lab.Lab:

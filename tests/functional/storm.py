@@ -12,7 +12,6 @@
 
 """Hosts that attach volumes of one image at once and read it: a storm."""
 
-import concurrent.futures
 import dataclasses
 import pathlib
 import statistics
@@ -24,6 +23,7 @@ from cinderclient import client as cinder_client
 from cinderclient import exceptions as cinder_exceptions
 from keystoneauth1 import exceptions as keystone_exceptions
 
+from tests.functional import base
 from tests.functional import compute
 from tests import lab
 from tests.lab.controlplane import attachments
@@ -41,15 +41,6 @@ _REQUEST_TIMEOUT = 100
 
 FAILURES = (cinder_exceptions.ClientException,
             keystone_exceptions.ClientException)
-
-T = typing.TypeVar('T')
-
-
-def together(*calls: typing.Callable[[], T]) -> list[T]:
-    """Call functions at once; return what they return, in order."""
-    with concurrent.futures.ThreadPoolExecutor(len(calls)) as pool:
-        return [future.result()
-                for future in [pool.submit(call) for call in calls]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +129,7 @@ class Storm:
         self._cinder = cinder_client.Client(
             client.MICROVERSION, session=session,
             region_name=settings.REGION)
-        self._connectors = dict(zip(hosts, together(*(
+        self._connectors = dict(zip(hosts, base.together(*(
             lambda host=host: cloud.connector_properties(host)
             for host in hosts))))
         #: What was attached so far.
@@ -149,13 +140,13 @@ class Storm:
 
     def run(self, name: str) -> Result:
         """Have all hosts attach at once and read, each when it can."""
-        self._before = dict(zip(self._hosts, together(*(
+        self._before = dict(zip(self._hosts, base.together(*(
             lambda host=host: host.call(read_bytes)
             for host in self._hosts))))
         nics = [host.network for host in (self._cloud.storage, *self._hosts)]
         before = [nic.counters() for nic in nics]
         self._start = time.monotonic()
-        seen = together(*(
+        seen = base.together(*(
             lambda host=host, volume=volume: self._one(host, volume)
             for host, volume in zip(self._hosts, self._volumes)))
         root, *passed = [nic.counters() - old

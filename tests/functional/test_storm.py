@@ -16,10 +16,8 @@ import collections
 import concurrent.futures
 import json
 import os
-import pathlib
 import subprocess
 import sys
-import tempfile
 import time
 import typing
 
@@ -65,34 +63,30 @@ class StormTest(controlplane_base.ControlPlaneTestCase):
     @classmethod
     def setUpClass(cls) -> None:
         base.get_lab()
-        storm.together(super().setUpClass, cls.start_hosts)
+        base.together(super().setUpClass, cls.start_hosts)
         cinder = cls.cloud.volumes
         cinder.quotas.update(cinder.client.session.get_project_id(),
                              volumes=-1)
 
     @classmethod
     def start_hosts(cls) -> None:
-        cls.hosts = storm.together(*(
+        cls.hosts = base.together(*(
             lambda spec=spec: base.get_host(spec) for spec in HOSTS))
-        cls.addClassCleanup(lambda: storm.together(*(
+        cls.addClassCleanup(lambda: base.together(*(
             host.power_off for host in cls.hosts)))
         # Where eight kernels share two processors, a parent takes longer
         # until it serves than on hosts of their own: more than the default
         # of 20 s, after which a child would begin with the root.
-        storm.together(*(lambda host=host: host.call(
+        base.together(*(lambda host=host: host.call(
             compute.configure, relay_wait=180) for host in cls.hosts))
-        storm.together(*(lambda host=host: host.preload(*brick.MODULES)
-                         for host in cls.hosts))
+        base.together(*(lambda host=host: host.preload(*brick.MODULES)
+                        for host in cls.hosts))
 
     def setUp(self) -> None:
         super().setUp()
         # of its own, which no host has in its cache
-        with tempfile.TemporaryDirectory() as directory:
-            path = pathlib.Path(directory, 'storm.raw')
-            digest = test_volumes.make_file(path, 'raw', IMAGE_SIZE)
-            image_id = self.cloud.upload_image(path, 'raw', 'storm')
-        self.addCleanup(self.cloud.delete_image, image_id)
-        self.image = test_volumes.Image(image_id, IMAGE_SIZE, digest)
+        self.image = test_volumes.upload(self.cloud, 'raw', IMAGE_SIZE)
+        self.addCleanup(self.cloud.delete_image, self.image.id)
         self.volumes: list[str] = []
         self.storms: list[storm.Storm] = []
 
@@ -103,9 +97,9 @@ class StormTest(controlplane_base.ControlPlaneTestCase):
         detaching = [attachment for each in self.storms
                      for attachment in each.attached]
         if detaching:
-            storm.together(*(lambda attachment=attachment:
-                             self.cloud.detach(attachment)
-                             for attachment in detaching))
+            base.together(*(lambda attachment=attachment:
+                            self.cloud.detach(attachment)
+                            for attachment in detaching))
         for volume in self.volumes:
             self.cloud.delete_volume(volume, wait=False)
         self.wait_until(lambda: not self.left_on_storage(),
@@ -122,7 +116,7 @@ class StormTest(controlplane_base.ControlPlaneTestCase):
         A parent that was detached before its children serves on, and so do
         these: the tree goes level by level.
         """
-        storm.together(*(lambda host=host: host.call(
+        base.together(*(lambda host=host: host.call(
             compute.sweep, timeout=_TIMEOUT) for host in self.hosts))
         return [host.call(compute.leftovers) for host in self.hosts]
 

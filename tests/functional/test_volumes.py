@@ -12,7 +12,6 @@
 
 """What tenants and operators see, through the whole cloud."""
 
-import concurrent.futures
 import dataclasses
 import hashlib
 import pathlib
@@ -33,6 +32,7 @@ from tests import lab
 from tests.lab import brick
 from tests.lab.controlplane import attachments
 from tests.lab.controlplane import identity
+from tests.lab.controlplane import plane
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -44,14 +44,6 @@ POLL_TIMEOUT = 180
 # python-brick-cinderclient-ext says this with every newer cinderclient,
 # after it has attached the volume.
 PRINT_DICT = "has no attribute 'print_dict'"
-
-T = typing.TypeVar('T')
-
-
-def together(*calls: typing.Callable[[], T]) -> list[T]:
-    """Call functions at once; return what they return, in order."""
-    with concurrent.futures.ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(lambda call: call(), calls))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +72,14 @@ def make_file(path: pathlib.Path, kind: str, size: int) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def upload(cloud: plane.ControlPlane, kind: str, size: int) -> Image:
+    """Make an image of random bytes; the caller deletes it."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = pathlib.Path(directory, f'image.{kind}')
+        digest = make_file(path, kind, size)
+        return Image(cloud.upload_image(path, kind, kind), size, digest)
+
+
 class VolumesTest(controlplane_base.ControlPlaneTestCase):
     """Two compute hosts, a qcow2 image and a raw one."""
 
@@ -90,27 +90,24 @@ class VolumesTest(controlplane_base.ControlPlaneTestCase):
     @classmethod
     def setUpClass(cls) -> None:
         base.get_lab()
-        together(super().setUpClass, cls.start_hosts)
+        base.together(super().setUpClass, cls.start_hosts)
         # not whole extents of LVM
         cls.qcow2 = cls.upload('qcow2', 24 * MIB - 512)
         cls.raw = cls.upload('raw', 12 * MIB)
 
     @classmethod
     def start_hosts(cls) -> None:
-        cls.hosts = together(*(
+        cls.hosts = base.together(*(
             lambda spec=spec: base.get_host(spec)
             for spec in COMPUTE))
-        together(*(lambda host=host:
-                   host.preload(*brick.MODULES) for host in cls.hosts))
+        base.together(*(lambda host=host:
+                        host.preload(*brick.MODULES) for host in cls.hosts))
 
     @classmethod
     def upload(cls, kind: str, size: int) -> Image:
-        with tempfile.TemporaryDirectory() as directory:
-            path = pathlib.Path(directory, f'image.{kind}')
-            digest = make_file(path, kind, size)
-            image_id = cls.cloud.upload_image(path, kind, kind)
-        cls.addClassCleanup(cls.cloud.delete_image, image_id)
-        return Image(image_id, size, digest)
+        image = upload(cls.cloud, kind, size)
+        cls.addClassCleanup(cls.cloud.delete_image, image.id)
+        return image
 
     def setUp(self) -> None:
         super().setUp()
@@ -226,7 +223,7 @@ class VolumesTest(controlplane_base.ControlPlaneTestCase):
         self.assertEqual(wanted, self.imports(self.qcow2))
 
         server = str(uuid.uuid4())
-        on_first, on_second = together(
+        on_first, on_second = base.together(
             lambda: self.attach(first, one, server_id=server),
             lambda: self.attach(second, two))
         self.assertHolds(self.qcow2, first, on_first.device_path)
@@ -322,7 +319,7 @@ class VolumesTest(controlplane_base.ControlPlaneTestCase):
             f'VMThunder, and this release {operator} such a volume')
 
     def test_connector_without_vmthunder(self) -> None:
-        (volume,), (blank,) = together(
+        (volume,), (blank,) = base.together(
             lambda: self.create(1, image=self.qcow2),
             lambda: self.create(1))
         plain = self.cloud.connector_properties(self.hosts[0],
@@ -381,7 +378,7 @@ class VolumesTest(controlplane_base.ControlPlaneTestCase):
         self.cloud.delete_volume(volume)
         self.assertEqual(1, len(self.templates(self.qcow2)))
 
-        together(
+        base.together(
             lambda: self.cloud.storage.run(
                 'vmthunder-manage', '--volume-group', GROUP, 'template',
                 'drop', self.qcow2.id, timeout=200),

@@ -127,7 +127,7 @@ class BcacheTest(unittest.TestCase):
         dm.remove(f'vmthunder-template-{ONE}')
         drop(layer)
         self.assertEqual([], layer.templates())
-        self.assertEqual([], [device for device in dm.devices()])
+        self.assertEqual([], list(dm.devices()))
         self.assertNotIn('bcache0', self.kernel.names())
 
     def test_stats(self):
