@@ -23,6 +23,7 @@ from typing import Any, Iterable
 from cinder import context
 from cinder.db import api as db_api
 from cinder.db import models
+from cinder import objects
 from cinder.objects import fields
 from os_brick_vmthunder import membership
 from oslo_log import log as logging
@@ -144,6 +145,23 @@ class Attachments:
                 context.get_admin_context()) as session:
             rows = session.execute(query).all()
         return list(_records(rows))
+
+    def of_busy_volumes(self, host: str, cluster: str | None) -> list[Any]:
+        """Return the attached volumes that Cinder does something with.
+
+        Its manager has only those exported again, when it starts, that
+        nothing else happens to.
+
+        :param host: the service's, as ``name@backend``.
+        :returns: volumes.
+        """
+        volumes = objects.VolumeList.get_all(
+            context.get_admin_context(),
+            filters={'cluster_name': cluster} if cluster else {'host': host})
+        return [volume for volume in volumes
+                if volume.status != fields.VolumeStatus.IN_USE and
+                any(attachment.connector
+                    for attachment in volume.volume_attachment)]
 
     def _update(self, attachment_id: str, status: str | None,
                 connector: str | None, info: str | None) -> None:

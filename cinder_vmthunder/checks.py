@@ -18,10 +18,12 @@ from typing import Any, Iterator
 
 from cinder.image import image_utils
 from oslo_concurrency import processutils
+from oslo_utils import units
 
 from cinder_vmthunder import exception
 from cinder_vmthunder.i18n import _
 from cinder_vmthunder import relays
+from cinder_vmthunder import volumegroup
 
 _QEMU_IMG = '5.1'  # the first with --target-is-zero
 
@@ -72,6 +74,24 @@ def thin_pool(backend: str, configuration: Any) -> Iterator[None]:
                          f'{(error.stderr or str(error)).strip()}') from error
     if configuration.lvm_type != 'thin':
         raise _not_ready(backend, remedy)
+
+
+def check_group(backend: str, group: volumegroup.VolumeGroup) -> None:
+    """Check what the volume group was made with.
+
+    :raises BackendNotReady: says what to do.
+    """
+    if not group.zeroes:
+        raise _not_ready(backend, _(
+            'the thin pool does not zero new blocks, so that new volumes '
+            'would show data of deleted ones. Run "lvchange --zero y '
+            '%(group)s/%(pool)s".') % {'group': group.name,
+                                       'pool': group.pool_name})
+    if group.extent_size > units.Gi:
+        raise _not_ready(backend, _(
+            'volume group %(group)s has extents of %(size)d GiB. Make one '
+            'with extents of at most 1 GiB.') % {
+                'group': group.name, 'size': group.extent_size // units.Gi})
 
 
 def _not_ready(backend: str, reason: str) -> exception.BackendNotReady:

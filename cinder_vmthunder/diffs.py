@@ -16,61 +16,79 @@ A diff is a thin LV with the volume's own name. Its tags name the template
 below it and say how the snapshot on it is laid out.
 """
 
+import contextlib
 import dataclasses
+from typing import Callable, Iterator
 
+from os_brick_vmthunder import exceptionstore
 from os_brick_vmthunder.privileged import blockdev
+from os_brick_vmthunder.privileged import snapshotheader
+from oslo_log import log as logging
 
 from cinder_vmthunder import exception
+from cinder_vmthunder import locks
 from cinder_vmthunder import volumegroup
+
+LOG = logging.getLogger(__name__)
 
 SECTOR = 512
 
 _TEMPLATE = 'template'
 _TEMPLATE_SIZE = 'template-size'
 _CHUNK = 'chunk'
-# drivers/md/dm-snap-persistent.c: header first, then areas; an area is one
-# chunk of exceptions of 16 bytes and the data chunks they speak of.
-_EXCEPTION = 16
-_HEADER_CHUNKS = 1
+# What the names of LVs begin with that live as long as an operation: one
+# that is to take the place of another, whose name follows, and a copy to look
+# at.
+_REPLACEMENT = 'replacement-'
+VIEW = 'view-'
 
 
 @dataclasses.dataclass(frozen=True)
 class Diff:
-    """A volume's diff.
+    """A volume's diff, or a snapshot of one.
 
     :ivar name: of the LV.
     :ivar template_id: UUID of the template below it.
     :ivar template_size: bytes.
     :ivar chunk_sectors: unit of copy on write, in sectors of 512 bytes.
+    :ivar volume_size: bytes of the volume that it has room for.
     """
 
     name: str
     template_id: str
     template_size: int
     chunk_sectors: int
+    volume_size: int
 
+    @property
+    def chunk(self) -> int:
+        """Bytes."""
+        return self.chunk_sectors * SECTOR
 
-def store_size(volume_size: int, chunk: int) -> int:
-    """Return the bytes in which a snapshot of a whole volume fits.
+    @property
+    def is_temporary(self) -> bool:
+        """Whether an operation made it for itself."""
+        return self.name.startswith((_REPLACEMENT, VIEW))
 
-    :param volume_size: bytes.
-    :param chunk: bytes.
-    """
-    data = -(-volume_size // chunk)
-    per_area = chunk // _EXCEPTION
-    # The kernel clears the next area as soon as one is full.
-    areas = data // per_area + 1
-    return (_HEADER_CHUNKS + areas + data) * chunk
+    @property
+    def tags(self) -> dict[str, str]:
+        """What makes an LV this diff."""
+        return {_TEMPLATE: self.template_id,
+                _TEMPLATE_SIZE: str(self.template_size),
+                _CHUNK: str(self.chunk_sectors)}
 
 
 def parse(volume: volumegroup.LogicalVolume) -> Diff | None:
     """Return the diff that an LV is, or None if it is something else."""
     if _TEMPLATE not in volume.tags:
         return None
+    chunk = int(volume.tags[_CHUNK])
     return Diff(name=volume.name,
                 template_id=volume.tags[_TEMPLATE],
                 template_size=int(volume.tags[_TEMPLATE_SIZE]),
-                chunk_sectors=int(volume.tags[_CHUNK]))
+                chunk_sectors=chunk,
+                volume_size=exceptionstore.volume_size(
+                    volume.size, chunk * SECTOR))
 
 
 class Diffs:
@@ -88,36 +106,142 @@ class Diffs:
         :param name: of the volume.
         """
         volume = self._group.get(name)
+        if volume is None:
+            volume = self._finish_replacing(name)
         return parse(volume) if volume else None
 
-    def create(self, name: str, volume_size: int, template_id: str,
-               template_size: int, chunk_sectors: int) -> Diff:
-        """Make a volume's LV; the template must be held meanwhile.
+    def create(self, diff: Diff) -> None:
+        """Make a diff's LV; its template must be held meanwhile.
 
         One that is there already is from an attempt that was cut before
         anyone could attach the volume: it is made again.
+        """
+        size = self._size(diff)
+        self._make(diff.name, lambda: self._group.create(
+            diff.name, size, diff.tags))
+        self._clear(diff)
+
+    def copy(self, source: Diff, name: str, volume_size: int) -> Diff:
+        """Make a diff that has what another has now, and shares it.
+
+        :param name: of the new LV, see :meth:`create`.
+        :param volume_size: bytes, not less than the source's.
+        """
+        diff = dataclasses.replace(source, name=name, volume_size=volume_size)
+        self._make(name, lambda: self._group.snapshot(
+            source.name, name, diff.tags))
+        if volume_size > source.volume_size:
+            self.extend(diff, volume_size)
+        return diff
+
+    def activate(self, diff: Diff) -> str:
+        """Return the device of a diff that no snapshot works on.
+
+        A snapshot whose store had an error, as when the thin pool was full,
+        is given up by the kernel for ever. That is taken back here, or the
+        volume would be lost.
+        """
+        device = self._group.activate(diff.name)
+        with _translated(diff.name):
+            revived = snapshotheader.make_valid(device)
+        if revived:
+            LOG.warning('The snapshot on %s had been given up after an I/O '
+                        'error; it works again, with all that was written '
+                        'before the error.', diff.name)
+        return device
+
+    def extend(self, diff: Diff, volume_size: int) -> None:
+        """Give a diff the room that a larger volume needs.
 
         :param volume_size: bytes.
-        :param template_size: bytes.
         """
-        size = store_size(volume_size, chunk_sectors * SECTOR)
-        extent = self._group.extent_size
-        size = -(-size // extent) * extent
-        tags = {_TEMPLATE: template_id, _TEMPLATE_SIZE: str(template_size),
-                _CHUNK: str(chunk_sectors)}
-        try:
-            self._group.create(name, size, tags)
-        except exception.VolumeGroupFailed:
-            if not self.get(name):
-                raise
-            self._group.delete(name)
-            self._group.create(name, size, tags)
-        return Diff(name, template_id, template_size, chunk_sectors)
+        self._group.extend(diff.name, self._size(dataclasses.replace(
+            diff, volume_size=volume_size)))
 
-    def clear(self, diff: Diff) -> None:
-        """Zero the first chunk, where a stale header would be believed."""
-        blockdev.zero(self._group.activate(diff.name),
-                      diff.chunk_sectors * SECTOR)
+    def replace(self, diff: Diff) -> None:
+        """Put the LV named by :func:`replacement` in the place of a diff.
+
+        Whoever is killed on the way leaves either the diff as it was, or
+        none, and then the next who looks finishes it.
+        """
+        self._group.delete(diff.name)
+        self._finish_replacing(diff.name)
+
+    def replace_by_blank(self, diff: Diff) -> None:
+        """Put a plain LV in the place of a diff."""
+        name = replacement(diff.name)
+        self._make(name, lambda: self._group.create(name, diff.volume_size,
+                                                    {}))
+        self.replace(diff)
+
+    def collect(self, volumes: list[volumegroup.LogicalVolume]) -> None:
+        """Remove replacements whose makers were killed.
+
+        Nothing is raised: what fails now is tried at the next call.
+
+        :param volumes: all LVs of the group.
+        """
+        there = {volume.name: volume for volume in volumes}
+        for name, volume in there.items():
+            replaced = there.get(name.removeprefix(_REPLACEMENT))
+            if name.startswith(_REPLACEMENT) and replaced:
+                diff = parse(volume) or parse(replaced)
+                try:
+                    self._collect(name, replaced.name, diff)
+                except Exception:
+                    LOG.exception('Could not tidy up LV %s; trying again '
+                                  'later.', name)
 
     def delete(self, diff: Diff) -> None:
-        self._group.delete(diff.name)
+        self._group.delete(diff.name, replacement(diff.name))
+
+    def _make(self, name: str, make: Callable[[], None]) -> None:
+        try:
+            make()
+        except exception.VolumeGroupFailed:
+            there = self._group.get(name)
+            if not there or not (parse(there) or
+                                 name.startswith(_REPLACEMENT)):
+                raise
+            self._group.delete(name)
+            make()
+
+    def _collect(self, name: str, replaced: str, diff: Diff | None) -> None:
+        if diff is None:
+            return
+        with locks.template_lock(diff.template_id, wait=False) as held:
+            # only what is there now tells whether it is to be finished
+            if held and self._group.get(replaced):
+                LOG.warning('Removing LV %s, which was left over.', name)
+                self._group.delete(name)
+
+    def _finish_replacing(self, name: str
+                          ) -> volumegroup.LogicalVolume | None:
+        ready = self._group.get(replacement(name))
+        if ready is None:
+            return None
+        self._group.rename(ready.name, name)
+        return dataclasses.replace(ready, name=name)
+
+    def _size(self, diff: Diff) -> int:
+        size = exceptionstore.store_size(diff.volume_size, diff.chunk)
+        extent = self._group.extent_size
+        return -(-size // extent) * extent
+
+    def _clear(self, diff: Diff) -> None:
+        """Zero the first chunk, where a stale header would be believed."""
+        with _translated(diff.name):
+            blockdev.zero(self._group.activate(diff.name), diff.chunk)
+
+
+@contextlib.contextmanager
+def _translated(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise exception.DiffFailed(name=name, reason=str(error)) from error
+
+
+def replacement(name: str) -> str:
+    """Return the name of an LV that is to replace another."""
+    return _REPLACEMENT + name

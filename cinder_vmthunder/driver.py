@@ -19,7 +19,7 @@ leaves plain volumes to the LVM driver.
 
 from typing import Any
 
-from cinder import exception as cinder_exception
+from cinder import context as cinder_context
 from cinder import interface
 from cinder.volume.drivers import lvm
 from cinder.volume import volume_utils
@@ -27,14 +27,17 @@ from oslo_config import cfg
 from oslo_log import log as logging
 from oslo_utils import units
 
+from cinder_vmthunder import assembly
 from cinder_vmthunder import attachments
+from cinder_vmthunder import capacity
 from cinder_vmthunder import checks
 from cinder_vmthunder import credentials
 from cinder_vmthunder import diffs
 from cinder_vmthunder import exception
 from cinder_vmthunder import exports
-from cinder_vmthunder.i18n import _
 from cinder_vmthunder import images
+from cinder_vmthunder import locks
+from cinder_vmthunder import manageable
 from cinder_vmthunder import options
 from cinder_vmthunder import relays
 from cinder_vmthunder import targets
@@ -60,17 +63,17 @@ class VMThunderDriver(lvm.LVMVolumeDriver):
             self.configuration.safe_get('volume_backend_name') or 'VMThunder')
         self._group = volumegroup.VolumeGroup(self.configuration.volume_group)
         self._diffs = diffs.Diffs(self._group)
-        template_target = targets.TemplateTarget(self.configuration)
-        diff_target = targets.DiffTarget(configuration=self.configuration)
-        records = attachments.Attachments(self.db)
+        self._assemblies = assembly.Assemblies(self._group, self._diffs)
+        exporters = targets.Targets(self.configuration)
+        self._attachments = records = attachments.Attachments(self.db)
         self._templates = templates.Templates(
-            self._group, template_target,
+            self._group, exporters.template,
             self.configuration.vmthunder_template_retention)
         self._exports = exports.Exports(
-            self._group, diff_target, template_target,
+            self._group, self._diffs, self._assemblies, exporters,
             credentials.Credentials(self.db), records,
-            relays.Relays(self.configuration, records, diff_target,
-                          template_target))
+            relays.Relays(self.configuration, records, exporters.diff,
+                          exporters.template))
 
     @property
     def target_mapping(self) -> dict[str, str]:
@@ -94,6 +97,8 @@ class VMThunderDriver(lvm.LVMVolumeDriver):
         checks.check_options(self.backend_name, self.configuration)
         with checks.thin_pool(self.backend_name, self.configuration):
             super().check_for_setup_error()
+        checks.check_group(self.backend_name, self._group)
+        self._export_busy_volumes()
 
     # Volumes
 
@@ -107,10 +112,8 @@ class VMThunderDriver(lvm.LVMVolumeDriver):
         doesn't name. So is a multiattach volume, since a diff is active on
         one host at a time.
         """
-        image = images.Image(
-            context, image_meta, image_service, volume.size,
-            volume_utils.extract_host(volume.service_topic_queue))
-        if image.is_encrypted or not image.content or volume.multiattach:
+        image = self._image(context, volume, image_meta, image_service)
+        if not image.can_be_shared or volume.multiattach:
             LOG.info('Volume %(volume)s gets a full copy of image %(image)s: '
                      'the image is encrypted or has no checksum, or the '
                      'volume is multiattach.',
@@ -118,15 +121,39 @@ class VMThunderDriver(lvm.LVMVolumeDriver):
             return None, False
         with images.user_told(context, volume.id), \
                 self._templates.hold(image) as template:
-            diff = self._diffs.create(
-                volume.name, volume.size * units.Gi, template.id,
-                template.size, self.configuration.vmthunder_chunk_size)
-        self._diffs.clear(diff)
+            self._diffs.create(self._new_diff(volume.name, volume, template))
         if images.must_verify():
             self.db.volume_glance_metadata_bulk_create(
                 context, volume.id,
                 {'signature_verified': template.verified})
         return {}, True
+
+    def copy_image_to_volume(self, context: Any, volume: Any,
+                             image_service: Any, image_id: str,
+                             disable_sparse: bool = False) -> None:
+        """Write an image to a volume, which loses what it has.
+
+        A diff becomes a new one, over another template.
+        """
+        diff = self._diff(volume.name)
+        if diff:
+            image = self._image(context, volume,
+                                image_service.show(context, image_id),
+                                image_service)
+            self._exports.remove(volume, diff, even_if_used=True)
+            if image.can_be_shared:
+                with images.user_told(context, volume.id), \
+                        self._templates.hold(image) as template:
+                    self._diffs.create(self._new_diff(
+                        diffs.replacement(diff.name), volume, template))
+                    self._diffs.replace(diff)
+                self._templates.collect_one(diff.template_id)
+                return
+            with locks.template_lock(diff.template_id):
+                self._diffs.replace_by_blank(diff)
+            self._templates.collect_one(diff.template_id)
+        super().copy_image_to_volume(context, volume, image_service, image_id,
+                                     disable_sparse)
 
     def delete_volume(self, volume: Any) -> None:
         diff = self._diff(volume.name)
@@ -137,6 +164,67 @@ class VMThunderDriver(lvm.LVMVolumeDriver):
         self._diffs.delete(diff)
         self._templates.collect_one(diff.template_id)
         LOG.info('Deleted volume %s.', volume.id)
+
+    def extend_volume(self, volume: Any, new_size: int) -> None:
+        diff = self._diff(volume.name)
+        if diff:
+            self._exports.extend(diff, new_size * units.Gi)
+        else:
+            super().extend_volume(volume, new_size)
+
+    # Snapshots and clones
+
+    def create_snapshot(self, snapshot: Any) -> None:
+        diff = self._diff(snapshot.volume_name)
+        if diff:
+            self._diffs.copy(diff, self._escape_snapshot(snapshot.name),
+                             diff.volume_size)
+        else:
+            super().create_snapshot(snapshot)
+
+    def delete_snapshot(self, snapshot: Any) -> None:
+        diff = self._snapshot(snapshot)
+        if diff:
+            self._diffs.delete(diff)
+            self._templates.collect_one(diff.template_id)
+        else:
+            super().delete_snapshot(snapshot)
+
+    def create_volume_from_snapshot(self, volume: Any, snapshot: Any) -> None:
+        diff = self._snapshot(snapshot)
+        if diff:
+            self._copy(diff, volume)
+        else:
+            super().create_volume_from_snapshot(volume, snapshot)
+
+    def create_cloned_volume(self, volume: Any, src_vref: Any) -> Any:
+        diff = self._diff(src_vref.name)
+        if not diff:
+            return super().create_cloned_volume(volume, src_vref)
+        self._copy(diff, volume)
+        return None
+
+    def revert_to_snapshot(self, context: Any, volume: Any,
+                           snapshot: Any) -> None:
+        """Have a volume hold again what a snapshot does; it keeps its size.
+
+        :raises NotImplementedError: it is a plain volume, which Cinder
+            copies instead.
+        """
+        diff, wanted = self._diff(volume.name), self._snapshot(snapshot)
+        if not diff or not wanted:
+            super().revert_to_snapshot(context, volume, snapshot)
+            return
+        self._exports.remove(volume, diff, even_if_used=True)
+        with locks.template_lock(wanted.template_id):
+            self._diffs.copy(wanted, diffs.replacement(diff.name),
+                             diff.volume_size)
+            self._diffs.replace(diff)
+
+    def _copy(self, source: diffs.Diff, volume: Any) -> None:
+        if volume.multiattach:
+            raise exception.MultiattachRefused(volume=volume.id)
+        self._diffs.copy(source, volume.name, volume.size * units.Gi)
 
     # Attachments
 
@@ -176,84 +264,52 @@ class VMThunderDriver(lvm.LVMVolumeDriver):
             return self._exports.disconnect(volume, connector)
         return super().terminate_connection(volume, connector, **kwargs)
 
-    # What a diff can't do yet
-
-    def create_snapshot(self, snapshot: Any) -> None:
-        self._refuse_diff(snapshot.volume, _('snapshot'))
-        super().create_snapshot(snapshot)
-
-    def create_volume_from_snapshot(self, volume: Any, snapshot: Any) -> None:
-        self._refuse_diff(snapshot.volume, _('make a volume from a snapshot '
-                                             'of'))
-        super().create_volume_from_snapshot(volume, snapshot)
-
-    def revert_to_snapshot(self, context: Any, volume: Any,
-                           snapshot: Any) -> None:
-        self._refuse_diff(volume, _('revert'))
-        super().revert_to_snapshot(context, volume, snapshot)
-
-    def create_cloned_volume(self, volume: Any, src_vref: Any) -> Any:
-        self._refuse_diff(src_vref, _('clone'))
-        return super().create_cloned_volume(volume, src_vref)
-
-    def extend_volume(self, volume: Any, new_size: int) -> None:
-        self._refuse_diff(volume, _('extend'))
-        super().extend_volume(volume, new_size)
-
-    def copy_image_to_volume(self, context: Any, volume: Any,
-                             image_service: Any, image_id: str,
-                             disable_sparse: bool = False) -> None:
-        self._refuse_diff(volume, _('write another image to'))
-        super().copy_image_to_volume(context, volume, image_service, image_id,
-                                     disable_sparse)
+    # Volumes that come and go
 
     def copy_volume_to_image(self, context: Any, volume: Any,
                              image_service: Any, image_meta: Any) -> None:
-        self._refuse_diff(volume, _('make an image of'))
-        super().copy_volume_to_image(context, volume, image_service,
-                                     image_meta)
+        """Upload a volume as it is now, also while it is written to."""
+        diff = self._diff(volume.name)
+        if not diff:
+            super().copy_volume_to_image(context, volume, image_service,
+                                         image_meta)
+            return
+        with self._assemblies.view(diff) as path:
+            volume_utils.upload_volume(context, image_service, image_meta,
+                                       path, volume)
 
     def retype(self, context: Any, volume: Any, new_type: Any, diff: Any,
                host: Any) -> bool:
-        self._refuse_diff(volume, _('retype'))
+        """Change a volume's type in place, unless it is to be multiattach.
+
+        :returns: whether it was possible; Cinder copies it if not.
+        """
+        if (volume_utils.is_multiattach_spec(new_type['extra_specs']) and
+                self._diff(volume.name)):
+            return False
         return super().retype(context, volume, new_type, diff, host)
 
     def migrate_volume(self, ctxt: Any, volume: Any, host: Any,
                        *args: Any, **kwargs: Any) -> Any:
-        self._refuse_diff(volume, _('migrate'))
+        """Copy a plain volume within this host; leave diffs to Cinder."""
+        if self._diff(volume.name):
+            return False, None
         return super().migrate_volume(ctxt, volume, host, *args, **kwargs)
-
-    def unmanage(self, volume: Any) -> None:
-        self._refuse_diff(volume, _('unmanage'))
-        super().unmanage(volume)
 
     def manage_existing_object_get_size(self, existing_object: Any,
                                         existing_ref: Any,
                                         object_type: str) -> int:
-        """Refuse templates and diffs; this is asked before managing."""
-        name = existing_ref.get('source-name', '')
+        """Return the size of what an LV holds; called before managing it."""
+        name = existing_ref.get('source-name')
         found = self._group.get(name) if name else None
         if found and found.tags:
-            raise cinder_exception.ManageExistingInvalidReference(
-                existing_ref=existing_ref,
-                reason=_('the LV is a template or a diff of VMThunder.'))
+            return manageable.size(found, existing_ref)
         return super().manage_existing_object_get_size(
             existing_object, existing_ref, object_type)
 
     def _get_manageable_resource_info(self, *args: Any) -> list[dict]:
-        entries = super()._get_manageable_resource_info(*args)
-        ours = {volume.name for volume in self._group.volumes()
-                if volume.tags}
-        for entry in entries:
-            if entry['reference']['source-name'] in ours:
-                entry.update(safe_to_manage=False,
-                             reason_not_safe=_('used by VMThunder'))
-        return entries
-
-    def _refuse_diff(self, volume: Any, operation: str) -> None:
-        if self._diff(volume['name']):
-            raise exception.NotSupported(volume=volume['id'],
-                                         operation=operation)
+        return manageable.review(super()._get_manageable_resource_info(*args),
+                                 self._group.volumes())
 
     # Statistics
 
@@ -263,14 +319,50 @@ class VMThunderDriver(lvm.LVMVolumeDriver):
         if not self._stats:
             return
         volumes = self._group.volumes()
+        self._diffs.collect(volumes)
+        self._exports.collect(volumes)
         self._templates.collect(volumes)
         found = templates.find(volumes)
         self._stats['vendor_name'] = 'VMThunder'
         for pool in self._stats['pools']:
             pool['vmthunder'] = True
+            pool['multiattach'] = False
+            pool['online_extend_support'] = True
+            pool['provisioned_capacity_gb'] = _in_gib(
+                capacity.provisioned(volumes))
             pool['vmthunder_templates'] = len(found)
-            pool['vmthunder_templates_gb'] = round(
-                sum(template.used_space for template in found) / units.Gi, 2)
+            pool['vmthunder_templates_gb'] = _in_gib(
+                sum(template.used_space for template in found))
+
+    def _export_busy_volumes(self) -> None:
+        """Make those exports again that Cinder's manager will not."""
+        for volume in self._attachments.of_busy_volumes(self.host,
+                                                        self.cluster_name):
+            try:
+                self.ensure_export(cinder_context.get_admin_context(),
+                                   volume)
+            except Exception:
+                LOG.exception('Could not export volume %s again.', volume.id)
 
     def _diff(self, name: str) -> diffs.Diff | None:
         return self._diffs.get(name)
+
+    def _snapshot(self, snapshot: Any) -> diffs.Diff | None:
+        return self._diffs.get(self._escape_snapshot(snapshot.name))
+
+    def _image(self, context: Any, volume: Any, meta: dict[str, Any],
+               service: Any) -> images.Image:
+        return images.Image(
+            context, meta, service, volume.size,
+            volume_utils.extract_host(volume.service_topic_queue))
+
+    def _new_diff(self, name: str, volume: Any,
+                  template: templates.Template) -> diffs.Diff:
+        return diffs.Diff(
+            name=name, template_id=template.id, template_size=template.size,
+            chunk_sectors=self.configuration.vmthunder_chunk_size,
+            volume_size=volume.size * units.Gi)
+
+
+def _in_gib(size: int) -> float:
+    return round(size / units.Gi, 2)

@@ -24,21 +24,12 @@ class BackendNotReady(exception.CinderException):
                 '%(reason)s')
 
 
-class NotSupported(exception.NotSupportedOperation):
-    """A diff can't do what any LVM volume can; nothing was touched."""
+class MultiattachRefused(exception.NotSupportedOperation):
+    """A diff is active on one host at a time; nothing was touched."""
 
-    message = _('Volume %(volume)s was made from an image by VMThunder, and '
-                'this release cannot %(operation)s such a volume.')
-
-
-class ConnectorNotSupported(exception.CinderException):
-    """The host can't assemble a volume from template and diff."""
-
-    message = _('Volume %(volume)s was made from an image by VMThunder and '
-                'host %(host)s cannot attach it: its connector does not '
-                'announce vmthunder. Install the vmthunder package there, '
-                'enable it in /etc/vmthunder/vmthunder.conf and restart the '
-                'service that attaches volumes.')
+    message = _('Volume %(volume)s cannot be multiattach, since what it is '
+                'to be a copy of was made from an image by VMThunder and can '
+                'be on one host at a time: choose another volume type.')
 
 
 class AttachedElsewhere(exception.CinderException):
@@ -52,6 +43,19 @@ class TargetFailed(exception.CinderException):
     """LIO did not do what it was asked."""
 
     message = _('iSCSI target of %(name)s: %(reason)s')
+
+
+class AssemblyFailed(exception.VolumeBackendAPIException):
+    """A volume could not be put together on the backend."""
+
+    message = _('The backend could not assemble %(name)s: %(reason)s')
+
+
+class DiffFailed(exception.VolumeBackendAPIException):
+    """What a diff begins with could not be read or written."""
+
+    message = _('The diff %(name)s cannot be used: %(reason)s. See the '
+                "kernel's log of this host.")
 
 
 class VolumeGroupFailed(exception.VolumeBackendAPIException):

@@ -12,29 +12,37 @@
 
 """Exports of diffs, each together with its template.
 
+A host that has vmthunder gets the diff, and the template beside it. Any
+other one, and the backend's own, gets a plain iSCSI volume, which is
+assembled here.
+
 A template is exported while a diff of it is. Both change only under the
 template's lock, so that the last diff to go takes the template's export
 along and the next to come finds it or makes it.
 """
 
 import contextlib
+import dataclasses
+import socket
 from typing import Any, Iterator
 
 from os_brick_vmthunder import connection
+from oslo_config import cfg
 from oslo_log import log as logging
 from oslo_utils import excutils
 from oslo_utils import units
 
+from cinder_vmthunder import assembly
 from cinder_vmthunder import attachments
 from cinder_vmthunder import credentials
 from cinder_vmthunder import diffs
-from cinder_vmthunder import exception
 from cinder_vmthunder import locks
 from cinder_vmthunder import relays
 from cinder_vmthunder import targets
 from cinder_vmthunder import templates
 from cinder_vmthunder import volumegroup
 
+CONF = cfg.CONF
 LOG = logging.getLogger(__name__)
 
 
@@ -42,22 +50,26 @@ class Exports:
     """Exports of the diffs of a backend.
 
     :param group: where the LVs are.
-    :param diff_target: exports diffs.
-    :param template_target: exports templates.
+    :param volumes: the diffs.
+    :param assemblies: the diffs that are assembled here.
+    :param exporters: export diffs, assemblies and templates.
     :param secrets: of templates.
     :param records: what is kept of who was told what.
     :param tree: places hosts below others.
     """
 
-    def __init__(self, group: volumegroup.VolumeGroup,
-                 diff_target: targets.DiffTarget,
-                 template_target: targets.TemplateTarget,
+    def __init__(self, group: volumegroup.VolumeGroup, volumes: diffs.Diffs,
+                 assemblies: assembly.Assemblies,
+                 exporters: targets.Targets,
                  secrets: credentials.Credentials,
                  records: attachments.Attachments,
                  tree: relays.Relays) -> None:
         self._group = group
-        self._diff_target = diff_target
-        self._template_target = template_target
+        self._diffs = volumes
+        self._assemblies = assemblies
+        self._diff_target = exporters.diff
+        self._assembly_target = exporters.assembly
+        self._template_target = exporters.template
         self._credentials = secrets
         self._attachments = records
         self._relays = tree
@@ -70,22 +82,16 @@ class Exports:
         fails, so whoever must not disturb another host is refused here.
 
         :returns: what Cinder is to store.
-        :raises ConnectorNotSupported: the host has no vmthunder.
         :raises AttachedElsewhere: another host has the diff.
         """
-        if not connector or not connector.get('vmthunder'):
-            raise exception.ConnectorNotSupported(
-                volume=volume.id, host=(connector or {}).get('host', '?'))
-        secret = self._credentials.get(diff.template_id)
         with locks.template_lock(diff.template_id):
-            self._export_template(diff, secret)
-            export = self._diff_target.create_export(
-                context, volume, self._group.activate(diff.name))
+            self._make_way(volume, diff, connector)
+            target, device = self._prepare(diff, connector)
+            export = target.create_export(context, volume, device)
         update = {'provider_location': export['location'],
                   'provider_auth': export['auth']}
         try:
-            self._diff_target.admit(volume, connector,
-                                    targets.chap_of(update))
+            target.admit(volume, connector, targets.chap_of(update))
         except Exception:
             with excutils.save_and_reraise_exception():
                 self.remove(volume, diff)
@@ -93,13 +99,12 @@ class Exports:
 
     def ensure(self, context: Any, volume: Any, diff: diffs.Diff) -> None:
         """Make the exports and ACLs of an attached diff after a reboot."""
-        if not targets.connectors(volume):
+        connectors = targets.connectors(volume)
+        if not connectors:
             return
-        secret = self._credentials.get(diff.template_id)
         with locks.template_lock(diff.template_id):
-            self._export_template(diff, secret)
-            self._diff_target.ensure_export(
-                context, volume, self._group.activate(diff.name))
+            target, device = self._prepare(diff, connectors[0])
+            target.ensure_export(context, volume, device)
 
     def remove(self, volume: Any, diff: diffs.Diff,
                even_if_used: bool = False) -> None:
@@ -114,23 +119,55 @@ class Exports:
                 self._diff_target.remove(volume)
             elif not self._diff_target.remove_unless_admitted(volume):
                 return
+            self._assemblies.remove(diff.name)
             siblings = templates.users(self._group.volumes())
             names = [sibling.name for sibling in
                      siblings.get(diff.template_id, ())]
             if not self._diff_target.exported(names):
                 self._template_target.remove_export(diff.template_id)
 
+    def extend(self, diff: diffs.Diff, size: int) -> None:
+        """Give a diff room for a larger volume, also while it is exported.
+
+        :param size: bytes.
+        """
+        with locks.template_lock(diff.template_id):
+            self._diffs.extend(diff, size)
+            self._assemblies.extend(
+                dataclasses.replace(diff, volume_size=size))
+
+    def collect(self, volumes: list[volumegroup.LogicalVolume]) -> None:
+        """Remove what somebody was killed over.
+
+        :param volumes: all LVs of the group.
+        """
+        self._assemblies.collect(
+            volumes, lambda name: self._diff_target.exported([name]))
+
     def connect(self, volume: Any, diff: diffs.Diff,
                 connector: dict[str, Any]) -> dict[str, Any]:
-        """Return the connection of a host to an exported diff.
+        """Return the connection of a host to what was exported to it.
+
+        :raises TargetFailed: it isn't exported any more.
+        """
+        with self._undone_on_error(volume, connector) as attachment:
+            if _assembles(connector):
+                return self._connect(volume, diff, connector, attachment)
+            return self._assembly_target.initialize_connection(volume,
+                                                               connector)
+
+    def _connect(self, volume: Any, diff: diffs.Diff,
+                 connector: dict[str, Any],
+                 attachment: attachments.Attachment | None
+                 ) -> dict[str, Any]:
+        """Return the connection of a host that assembles volumes.
 
         Under the template's lock it is planned and stored with Cinder's
         attachment, so that whoever plans next knows. A host for which Cinder
         keeps no attachment, as with the API of before attachments, reads
         from the root and relays nothing, since nobody could know of it.
         """
-        with self._undone_on_error(volume, connector) as attachment, \
-                locks.template_lock(diff.template_id):
+        with locks.template_lock(diff.template_id):
             place = attachment and self._relays.place(
                 volume, diff.template_id, connector)
             data = connection.Connection(
@@ -170,10 +207,28 @@ class Exports:
         self._diff_target.terminate_connection(volume, connector)
         return False
 
-    def _export_template(self, diff: diffs.Diff,
-                         secret: connection.Chap) -> None:
-        device = self._group.activate(templates.name_of(diff.template_id))
-        self._template_target.create_export(diff.template_id, device, secret)
+    def _make_way(self, volume: Any, diff: diffs.Diff,
+                  connector: dict[str, Any]) -> None:
+        """Remove an export of the other kind, unless a host has access.
+
+        :raises AttachedElsewhere: one has.
+        """
+        if self._assemblies.is_built(diff.name) == (not _assembles(connector)):
+            return
+        self._diff_target.refuse_if_admitted(volume)
+        self._diff_target.remove(volume)
+        self._assemblies.remove(diff.name)
+
+    def _prepare(self, diff: diffs.Diff, connector: dict[str, Any]
+                 ) -> tuple[targets.DiffTarget, str]:
+        """Return the device for a host, and what exports it."""
+        if not _assembles(connector):
+            return self._assembly_target, self._assemblies.build(diff)
+        secret = self._credentials.get(diff.template_id)
+        template = self._group.activate(templates.name_of(diff.template_id))
+        self._template_target.create_export(diff.template_id, template,
+                                            secret)
+        return self._diff_target, self._diffs.activate(diff)
 
     @contextlib.contextmanager
     def _undone_on_error(self, volume: Any, connector: dict[str, Any]
@@ -193,3 +248,12 @@ class Exports:
                         other, connector)
                         for other in targets.connectors(volume)):
                     self._diff_target.terminate_connection(volume, connector)
+
+
+def _assembles(connector: dict[str, Any]) -> bool:
+    """Whether a host assembles volumes from template and diff itself.
+
+    The backend's own needn't, whatever it has: both are local.
+    """
+    return (bool(connector.get('vmthunder')) and
+            connector.get('host') not in (CONF.host, socket.gethostname()))

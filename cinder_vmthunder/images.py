@@ -97,8 +97,10 @@ class Image:
         return f'md5:{checksum}' if checksum else None
 
     @property
-    def is_encrypted(self) -> bool:
-        return bool(self.meta.get('cinder_encryption_key_id'))
+    def can_be_shared(self) -> bool:
+        """Whether it isn't encrypted, and Glance names its bytes."""
+        return bool(self.content and
+                    not self.meta.get('cinder_encryption_key_id'))
 
     @property
     def is_signed(self) -> bool:

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Coordination between everybody who works on a template."""
+"""Coordination between all processes of a backend."""
 
 import contextlib
 from typing import Iterator
@@ -28,8 +28,28 @@ def template_lock(template_id: str, wait: bool = True) -> Iterator[bool]:
     :param wait: otherwise give up at once if somebody else holds it.
     :returns: whether the lock is held.
     """
-    lock = coordination.COORDINATOR.get_lock(
-        f'vmthunder-template-{template_id[:2]}')
+    with _lock(f'vmthunder-template-{template_id[:2]}', wait) as held:
+        yield held
+
+
+@contextlib.contextmanager
+def view_lock(name: str, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock of a view, which lives as long as who looks at it.
+
+    :param wait: otherwise give up at once if somebody else holds it.
+    :returns: whether the lock is held.
+    """
+    with _lock(f'vmthunder-{name}', wait) as held:
+        try:
+            yield held
+        finally:
+            if held:
+                coordination.COORDINATOR.remove_lock(f'vmthunder-{name}')
+
+
+@contextlib.contextmanager
+def _lock(name: str, wait: bool) -> Iterator[bool]:
+    lock = coordination.COORDINATOR.get_lock(name)
     if not lock.acquire(wait):
         yield False
         return

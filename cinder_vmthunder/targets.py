@@ -20,6 +20,7 @@ import contextlib
 import hashlib
 import re
 from typing import Any, Iterator, Sequence
+import uuid
 
 from cinder.volume.targets import iscsi
 from cinder.volume import volume_utils
@@ -32,6 +33,7 @@ from cinder_vmthunder import exception
 
 LOG = logging.getLogger(__name__)
 
+_ASSEMBLED = uuid.UUID('0b9b1f0e-8a35-4f0f-9c61-3d1f7f2d2f5b')
 _UUID = re.compile(r'[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 
 
@@ -79,9 +81,13 @@ class LIOTarget(iscsi.ISCSITarget):
             lio.export(lio.Target(
                 iqn=name, device=path, product=self.product,
                 portals=portals(self.configuration),
-                unique_id=_UUID.findall(name)[-1],
+                unique_id=self.unique_id(name),
                 iser=self.iscsi_protocol == 'iser'))
         return name
+
+    def unique_id(self, name: str) -> str:
+        """Return the UUID that the WWID of a target's LUN is made from."""
+        return _UUID.findall(name)[-1]
 
     def remove_iscsi_target(self, tid: int, lun: int, vol_id: str,
                             vol_name: str, **kwargs: Any) -> None:
@@ -124,7 +130,7 @@ class LIOTarget(iscsi.ISCSITarget):
 class DiffTarget(LIOTarget):
     """Exports diffs, each to one host at a time."""
 
-    product = 'diff'
+    product: str | None = 'diff'
 
     def _get_target_chap_auth(self, context: Any, volume: Any) -> Any:
         # A new export gets a new secret. So a host that lost the diff can't
@@ -144,8 +150,7 @@ class DiffTarget(LIOTarget):
             others = lio.grant(self.iqn(volume['name']),
                                connector['initiator'], chap, exclusive=True)
         if others:
-            raise exception.AttachedElsewhere(
-                volume=volume['id'], host=_host_of(volume, others[0]))
+            raise _attached_elsewhere(volume, others)
 
     def remove_unless_admitted(self, volume: Any) -> bool:
         """Remove an export that no host has access to.
@@ -160,6 +165,16 @@ class DiffTarget(LIOTarget):
         """Remove an export, whoever uses it."""
         self.remove_iscsi_target(0, 0, volume['id'], volume['name'])
 
+    def refuse_if_admitted(self, volume: Any) -> None:
+        """Make sure that no host has access to a volume.
+
+        :raises AttachedElsewhere: one has.
+        """
+        with _translated(volume['name']):
+            hosts = lio.initiators(self.iqn(volume['name']))
+        if hosts:
+            raise _attached_elsewhere(volume, hosts)
+
     def exported(self, names: list[str]) -> bool:
         """Whether any volume of these names is exported."""
         return bool(lio.exported([self.iqn(name) for name in names]))
@@ -172,6 +187,16 @@ class DiffTarget(LIOTarget):
         :returns: for each, None if the host may not use it.
         """
         return lio.logged_in(pairs) if pairs else []
+
+
+class AssemblyTarget(DiffTarget):
+    """Exports diffs assembled with their templates, as plain volumes."""
+
+    product = None
+
+    def unique_id(self, name: str) -> str:
+        # not the diff's, which holds something else
+        return str(uuid.uuid5(_ASSEMBLED, super().unique_id(name)))
 
 
 class TemplateTarget:
@@ -216,6 +241,18 @@ class TemplateTarget:
             for address, port in portals(self._configuration))
 
 
+class Targets:
+    """What exports whatever a backend has.
+
+    :param configuration: of the backend.
+    """
+
+    def __init__(self, configuration: Any) -> None:
+        self.diff = DiffTarget(configuration=configuration)
+        self.assembly = AssemblyTarget(configuration=configuration)
+        self.template = TemplateTarget(configuration)
+
+
 def portals(configuration: Any) -> tuple[tuple[str, int], ...]:
     """Return the (address, port) pairs that a backend serves on."""
     addresses = [configuration.target_ip_address,
@@ -230,8 +267,10 @@ def connectors(volume: Any) -> list[dict[str, Any]]:
             if attachment.connector]
 
 
-def _host_of(volume: Any, initiator: str) -> str:
-    for connector in connectors(volume):
-        if connector['initiator'].lower() == initiator:
-            return f"{connector.get('host', '?')} ({initiator})"
-    return initiator
+def _attached_elsewhere(volume: Any, initiators: Sequence[str]
+                        ) -> exception.AttachedElsewhere:
+    host = next((f"{connector.get('host', '?')} ({initiators[0]})"
+                 for connector in connectors(volume)
+                 if connector['initiator'].lower() == initiators[0]),
+                initiators[0])
+    return exception.AttachedElsewhere(volume=volume['id'], host=host)

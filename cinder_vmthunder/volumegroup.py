@@ -16,12 +16,14 @@ Commands and their environment are those that Cinder's LVM driver uses, so
 that Cinder's own rootwrap filters cover them.
 """
 
+import contextlib
 import dataclasses
 import functools
 import os
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 
 from cinder.brick.local_dev import lvm
+from cinder.privsep import lvm as privsep_lvm
 from cinder import utils
 from oslo_concurrency import processutils
 
@@ -42,6 +44,7 @@ class LogicalVolume:
     """What one line of ``lvs`` says.
 
     :ivar size: bytes.
+    :ivar is_pool: whether it is what thin LVs take their space from.
     :ivar used: share of the space that is taken, from 0 to 1; of a thin LV
         or thin pool only.
     :ivar tags: VMThunder's own tags without their prefix.
@@ -49,6 +52,7 @@ class LogicalVolume:
 
     name: str
     size: int
+    is_pool: bool
     read_only: bool
     used: float
     tags: dict[str, str]
@@ -90,6 +94,11 @@ class VolumeGroup:
         pool = _parse(self._of_pool())
         return int(pool.size * (1 - pool.used))
 
+    @property
+    def zeroes(self) -> bool:
+        """Whether a thin LV reads as zeroes where nobody wrote to it."""
+        return self._of_pool()[2][7] == 'z'
+
     @functools.cached_property
     def uuid(self) -> str:
         return self._of_pool()[5]
@@ -112,6 +121,33 @@ class VolumeGroup:
             command += ['--addtag', tag]
         self._run('create', name, *lvm.LVM.LVM_CMD_PREFIX, *command,
                   f'{self.name}/{self.pool_name}')
+
+    def snapshot(self, source: str, name: str, tags: dict[str, str],
+                 read_only: bool = False) -> None:
+        """Make a thin snapshot that carries its tags from the first moment.
+
+        It takes part in nothing until it is activated.
+        """
+        command = ['lvcreate', '-s', '-ky', '-pr' if read_only else '-prw',
+                   '-n', name]
+        for tag in _encode(tags):
+            command += ['--addtag', tag]
+        self._run('make a snapshot named', name, *lvm.LVM.LVM_CMD_PREFIX,
+                  *command, f'{self.name}/{source}')
+
+    def extend(self, name: str, size: int) -> None:
+        """Make sure that an LV has a size; it never shrinks.
+
+        :param size: bytes, rounded up to whole extents.
+        """
+        found = self.get(name)
+        if found is None or found.size < size:
+            self._run('extend', name, *lvm.LVM.LVM_CMD_PREFIX, 'lvextend',
+                      '-L', f'{size}b', f'{self.name}/{name}')
+
+    def rename(self, name: str, new_name: str) -> None:
+        with self._translated('rename', name):
+            privsep_lvm.lvrename(self.name, name, new_name)
 
     def tag(self, name: str, add: dict[str, str] | None = None,
             remove: dict[str, str] | None = None) -> None:
@@ -137,15 +173,12 @@ class VolumeGroup:
                       f'{self.name}/{name}')
         return path
 
-    def delete(self, name: str) -> None:
-        """Remove an LV; none by that name is fine."""
-        try:
-            self._run('remove', name, 'lvremove', '--config',
-                      'activation { retry_deactivation = 1} ', '-f',
-                      f'{self.name}/{name}')
-        except exception.VolumeGroupFailed:
-            if self.get(name):
-                raise
+    def delete(self, *names: str) -> None:
+        """Remove LVs by one command; none by such a name is fine."""
+        self._run('remove', names[0], 'lvremove', '--config',
+                  'activation { retry_deactivation = 1} ', '-f', '--select',
+                  ' || '.join(f'lv_name={name}' for name in names),
+                  self.name)
 
     def _of_pool(self) -> list[str]:
         return self._lvs(f'{self.name}/{self.pool_name}')[0]
@@ -159,8 +192,13 @@ class VolumeGroup:
                 for line in out.splitlines() if line.strip()]
 
     def _run(self, action: str, name: str, *command: str) -> tuple[str, str]:
-        try:
+        with self._translated(action, name):
             return self._execute(*command)
+
+    @contextlib.contextmanager
+    def _translated(self, action: str, name: str) -> Iterator[None]:
+        try:
+            yield
         except (processutils.ProcessExecutionError, OSError) as error:
             reason = getattr(error, 'stderr', None) or str(error)
             raise exception.VolumeGroupFailed(
@@ -170,7 +208,8 @@ class VolumeGroup:
 def _parse(fields: list[str]) -> LogicalVolume:
     name, size, attributes, tags, used = fields[:5]
     return LogicalVolume(
-        name=name, size=int(size), read_only=attributes[1] in 'rR',
+        name=name, size=int(size), is_pool=attributes[0] == 't',
+        read_only=attributes[1] in 'rR',
         used=float(used or 0) / 100,
         tags=dict(tag.removeprefix(_PREFIX).partition('=')[::2]
                   for tag in tags.split(',') if tag.startswith(_PREFIX)))

@@ -27,7 +27,7 @@ from tests.functional import compute
 from tests.functional import controlplane_base
 from tests.functional import storage
 from tests.functional import storm
-from tests.functional import test_volumes
+from tests.functional import volumes_base
 from tests import lab
 from tests.lab import brick
 from tests.lab.controlplane import identity
@@ -85,7 +85,7 @@ class StormTest(controlplane_base.ControlPlaneTestCase):
     def setUp(self) -> None:
         super().setUp()
         # of its own, which no host has in its cache
-        self.image = test_volumes.upload(self.cloud, 'raw', IMAGE_SIZE)
+        self.image = volumes_base.upload(self.cloud, 'raw', IMAGE_SIZE)
         self.addCleanup(self.cloud.delete_image, self.image.id)
         self.volumes: list[str] = []
         self.storms: list[storm.Storm] = []

@@ -209,12 +209,6 @@ class AttachTest(TemplatesTestCase):
         self.call(volumes.detach, two, None)
         self.assertEqual([], self.call(volumes.lio_objects))
 
-    def test_initiator_without_vmthunder(self):
-        volume = self.create()
-        with self.assertRaises(exception.ConnectorNotSupported):
-            self.call(volumes.attach, volume, dict(A, vmthunder=None))
-        self.assertEqual([], self.call(volumes.lio_objects))
-
     def test_exports_come_back_after_a_power_cut(self):
         client = base.get_host(test_lio.CLIENT)
         connector = dict(A, initiator=client.call(initiator.name))

@@ -21,7 +21,6 @@ import hashlib
 import json
 import os
 import pathlib
-import random
 import shutil
 import subprocess
 import tempfile
@@ -38,6 +37,7 @@ from cinder.volume import configuration
 from oslo_config import cfg
 
 from os_brick_vmthunder import privileged
+from tests.functional import content
 from tests.functional import steps
 from tests.lab import cheapforks
 
@@ -49,7 +49,6 @@ STATE = pathlib.Path('/var/lib/volumes-test')
 IMAGES = STATE / 'images'
 CONVERSION = STATE / 'conversion'
 GROUP = 'vg'
-_DATA = 1 << 20
 ADDRESSES = ('10.77.0.71', '10.77.0.72')
 _GENERAL = f"""
 [DEFAULT]
@@ -126,12 +125,15 @@ class ImageService:
             shutil.copyfileobj(file, data)
 
 
-def prepare(disk: str) -> None:
-    """Make the host a storage host; twice does no harm."""
+def prepare(disk: str, pool: str = '95%FREE') -> None:
+    """Make the host a storage host; twice does no harm.
+
+    :param pool: how large the thin pool is to be.
+    """
     IMAGES.mkdir(parents=True, exist_ok=True)
     if subprocess.run(['vgs', GROUP], capture_output=True).returncode:
         subprocess.run(['vgcreate', '-qq', GROUP, disk], check=True)
-        subprocess.run(['lvcreate', '-qq', '-l', '95%FREE', '-T',
+        subprocess.run(['lvcreate', '-qq', '-l', pool, '-T',
                         f'{GROUP}/{GROUP}-pool'], check=True)
 
 
@@ -165,6 +167,7 @@ def make_driver(check: bool = False, **options: Any
     made._exports._credentials._data._db = made.db
     made._exports._attachments._db = made.db
     made.target_driver.db = made._exports._diff_target.db = made.db
+    made._exports._assembly_target.db = made.db
     if check:
         made.check_for_setup_error()
     return made
@@ -189,29 +192,46 @@ def stored(volume_id: str, connector: dict[str, Any] | None = None) -> Volume:
     return volume_of(volume_id, volume_attachment=attachments, **values)
 
 
+def store(volume: Volume, **values: Any) -> None:
+    """Change what Cinder's database knows of a volume."""
+    volume.__dict__.update(values)
+    path = STATE / 'volumes' / volume.id
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(
+        {name: getattr(volume, name) for name in
+         ('size', 'provider_location', 'provider_auth')}))
+
+
 def create(volume_id: str, image_id: str, size: int = 1,
            **options: Any) -> bool:
     """Make a volume from an image; return whether the driver did."""
-    return _create(make_driver(**options), volume_id, image_id, size)
+    return clone_image(make_driver(**options), volume_id, image_id, size)
 
 
 def create_killed(step: int, volume_id: str, image_id: str) -> list[str]:
     """Die before a step of making a volume, see ``steps``."""
-    return steps.run(step, _create, make_driver(), volume_id, image_id)
+    return steps.run(step, clone_image, make_driver(), volume_id, image_id)
 
 
-def _create(made: driver.VMThunderDriver, volume_id: str, image_id: str,
-            size: int = 1) -> bool:
-    service = ImageService()
+def clone_image(made: driver.VMThunderDriver, volume_id: str, image_id: str,
+                size: int = 1) -> bool:
+    """Make a volume from an image; return whether the driver did."""
+    service, volume = ImageService(), volume_of(volume_id, size)
+    store(volume)
     _update, cloned = made.clone_image(
-        context.get_admin_context(), volume_of(volume_id, size), None,
+        context.get_admin_context(), volume, None,
         service.show(None, image_id), service)
     return cloned
 
 
-def delete(volume_id: str, **options: Any) -> None:
-    """Do what the manager does."""
-    made, volume = make_driver(**options), stored(volume_id)
+def delete(volume_id: str, made: driver.VMThunderDriver | None = None,
+           **options: Any) -> None:
+    """Do what the manager does.
+
+    :param made: a driver, if there is one.
+    :param options: of one that is made.
+    """
+    made, volume = made or make_driver(**options), stored(volume_id)
     made.remove_export(None, volume)
     made.delete_volume(volume)
     (STATE / 'volumes' / volume_id).unlink(missing_ok=True)
@@ -243,15 +263,19 @@ def make_again(volume_id: str, image_id: str, size: int) -> Remade:
     return Remade(found, digests, list(volumes()))
 
 
-def attach(volume_id: str, connector: dict[str, Any]) -> dict[str, Any]:
-    """Do what the manager does; return the connection's data."""
-    made, volume = make_driver(), stored(volume_id)
+def attach(volume_id: str, connector: dict[str, Any],
+           made: driver.VMThunderDriver | None = None,
+           there: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Do what the manager does; return the connection's data.
+
+    :param made: a driver, if there is one.
+    :param there: connector of the host that has the volume already.
+    """
+    made, volume = made or make_driver(), stored(volume_id, there)
     made.validate_connector(connector)
     update = made.create_export(context.get_admin_context(), volume,
                                 connector)
-    (STATE / 'volumes').mkdir(exist_ok=True)
-    (STATE / 'volumes' / volume_id).write_text(json.dumps(update))
-    volume.__dict__.update(update)
+    store(volume, **update)
     try:
         return made.initialize_connection(volume, connector)
     except Exception:
@@ -259,9 +283,13 @@ def attach(volume_id: str, connector: dict[str, Any]) -> dict[str, Any]:
         raise
 
 
-def detach(volume_id: str, connector: dict[str, Any] | None) -> None:
-    """Do what the manager does."""
-    made, volume = make_driver(), stored(volume_id, connector)
+def detach(volume_id: str, connector: dict[str, Any] | None,
+           made: driver.VMThunderDriver | None = None) -> None:
+    """Do what the manager does.
+
+    :param made: a driver, if there is one.
+    """
+    made, volume = made or make_driver(), stored(volume_id, connector)
     if not made.terminate_connection(volume, connector):
         made.remove_export(None, volume)
 
@@ -314,13 +342,13 @@ def add_image(image_id: str, kind: str, size: int, **meta: Any) -> str:
     raw, path = IMAGES / f'{image_id}.raw', IMAGES / image_id
     with open(raw, 'wb') as file:
         file.truncate(size)
-        file.write(random.Random(image_id).randbytes(_DATA))
-        file.seek(size - _DATA)
-        file.write(random.Random(image_id + 'end').randbytes(_DATA))
+        for offset, data in content.image_data(image_id, size):
+            file.seek(offset)
+            file.write(data)
     subprocess.run(['qemu-img', 'convert', '-O', kind, raw, path],
                    check=True)
     subprocess.run(['qemu-io', '-f', kind, '-c',
-                    f'write -P 0 {_DATA} {_DATA}', path],
+                    f'write -P 0 {content.DATA} {content.DATA}', path],
                    check=True, capture_output=True)
     with open(raw, 'rb') as file:
         digest = hashlib.file_digest(file, 'sha256').hexdigest()

@@ -13,6 +13,7 @@
 """A volume group, a LIO and locks that exist only in memory."""
 
 import contextlib
+import re
 import threading
 import types
 from unittest import mock
@@ -22,6 +23,8 @@ from cinder.volume import configuration
 from oslo_concurrency import processutils
 from oslo_config import cfg
 
+from cinder_vmthunder import diffs
+from os_brick_vmthunder import devicemapper as dm
 from os_brick_vmthunder import exception as brick_exception
 from os_brick_vmthunder.privileged import blockdev as _  # noqa: F401
 
@@ -39,6 +42,8 @@ class LVM:
 
     def __init__(self):
         self.pool_size = 10 << 30
+        self.pool_attributes = 'twi-aotz--'
+        self.extent = EXTENT
         self.used = {}  # bytes by name
         self.volumes = {}  # [size, permission, tags] by name
         self.commands = []
@@ -67,13 +72,13 @@ class LVM:
             self._missing(name)
         used = sum(self.used.values()) / self.pool_size * 100
         lines = [] if name and name != pool else [
-            (pool, self.pool_size, 'twi-aotz--', '', used)]
+            (pool, self.pool_size, self.pool_attributes, '', used)]
         lines += [(each, size, f'V{permission}i-a-tz--', ','.join(tags),
                    self.used.get(each, 0) / size * 100)
                   for each, (size, permission, tags) in self.volumes.items()
                   if name in ('', each)]
         return ''.join(
-            '  ' + '|'.join(map(str, [*line, 'vg-uuid', EXTENT])) + '\n'
+            '  ' + '|'.join(map(str, [*line, 'vg-uuid', self.extent])) + '\n'
             for line in lines)
 
     def lvcreate(self, *words):
@@ -82,11 +87,26 @@ class LVM:
         if name in self.volumes:
             raise processutils.ProcessExecutionError(
                 stderr=f'Logical Volume "{name}" already exists')
-        size = words[words.index('-V') + 1]
-        assert size.endswith('b') and int(size[:-1]) % 512 == 0
-        self.volumes[name] = [int(size[:-1]), 'w',
+        if '-s' in words:
+            size = self._volume(words[-1])[0]
+        else:
+            size = self._size(words[words.index('-V') + 1])
+        self.volumes[name] = [size, 'r' if '-pr' in words else 'w',
                               self._options(words, '--addtag')]
         return ''
+
+    def lvextend(self, *words):
+        volume = self._volume(words[-1])
+        size = self._size(words[words.index('-L') + 1])
+        assert size > volume[0], 'the command would fail'
+        volume[0] = size
+        return ''
+
+    def lvrename(self, group, name, new_name):
+        """The function of Cinder's privileged process."""
+        assert group == GROUP
+        self.commands.append(['lvrename', name, new_name])
+        self.volumes[new_name] = self.volumes.pop(name)
 
     def lvchange(self, *words):
         volume = self._volume(words[-1])
@@ -98,10 +118,11 @@ class LVM:
         return ''
 
     def lvremove(self, *words):
-        self._volume(words[-1])
-        name = words[-1].partition('/')[2]
-        del self.volumes[name]
-        self.used.pop(name, None)
+        assert words[-1] == GROUP
+        for name in re.findall(r'lv_name=(\S+)',
+                               words[words.index('--select') + 1]):
+            self.volumes.pop(name, None)
+            self.used.pop(name, None)
         return ''
 
     def _volume(self, path):
@@ -109,6 +130,11 @@ class LVM:
         if name not in self.volumes:
             self._missing(name)
         return self.volumes[name]
+
+    @staticmethod
+    def _size(text):
+        assert text.endswith('b') and int(text[:-1]) % 512 == 0
+        return -(-int(text[:-1]) // EXTENT) * EXTENT
 
     @staticmethod
     def _missing(name):
@@ -162,6 +188,9 @@ class LIO:
             if initiator in (None, name):
                 del self.acls[iqn][name]
 
+    def initiators(self, iqn):
+        return list(self.acls.get(iqn, ()))
+
     def exported(self, iqns):
         return [iqn for iqn in iqns if iqn in self.targets]
 
@@ -179,6 +208,31 @@ class LIO:
                                               reason='no')
 
 
+class DeviceMapper:
+    """os_brick_vmthunder.devicemapper, as far as assemblies need it."""
+
+    Linear, Zero, Snapshot = dm.Linear, dm.Zero, dm.Snapshot
+    path_of = staticmethod(dm.path_of)
+
+    def __init__(self):
+        self.devices = {}  # table by name, in the order they were made
+        self.states = {}  # what the kernel says of a snapshot, by name
+
+    def find(self, name):
+        return self.devices.get(name)
+
+    def create(self, name, uuid, table, readonly=False):
+        assert readonly != isinstance(table[0], dm.Snapshot)
+        self.devices[name] = table
+        return self.path_of(name)
+
+    def remove(self, name):
+        self.devices.pop(name, None)
+
+    def snapshot_status(self, name):
+        return dm.SnapshotStatus(self.states.get(name, 'valid'))
+
+
 class Locks:
     """A coordinator."""
 
@@ -187,6 +241,9 @@ class Locks:
 
     def get_lock(self, name):
         return self._locks.setdefault(name, threading.Lock())
+
+    def remove_lock(self, name):
+        assert self._locks.pop(name).locked()
 
 
 class Database:
@@ -270,6 +327,11 @@ def world(lvm=None, lio=None):
     lvm, lio = lvm or LVM(), lio or LIO()
     with mock.patch('cinder_vmthunder.targets.lio', lio), \
             mock.patch('cinder.coordination.COORDINATOR', Locks()), \
+            mock.patch('cinder.privsep.lvm.lvrename', lvm.lvrename), \
+            mock.patch('cinder_vmthunder.assembly.dm', DeviceMapper()), \
+            mock.patch('cinder_vmthunder.diffs.snapshotheader'), \
+            mock.patch('cinder_vmthunder.diffs.blockdev'), \
             mock.patch('os_brick_vmthunder.privileged.blockdev') as blockdev:
+        diffs.snapshotheader.make_valid.return_value = False
         blockdev.zero, blockdev.flush = mock.Mock(), mock.Mock()
         yield lvm, lio

@@ -145,3 +145,29 @@ class OfTemplateTest(AttachmentsTestCase):
         self.assertEqual(3, len(self.find()))
         statement, = (each for each in statements if each != 'BEGIN')
         self.assertEqual(3, statement.partition(' FROM ')[0].count(',') + 1)
+
+
+@ddt.ddt
+class BusyVolumesTest(AttachmentsTestCase):
+
+    @ddt.data(('uploading', MINE, 1), ('extending', MINE, 1),
+              ('in-use', MINE, 0), ('reserved', None, 0))
+    @ddt.unpack
+    def test_attached_and_busy(self, status, connector, count):
+        self.volume.update({'status': status})
+        self.volume.save()
+        self.add(**({'connector': connector} if connector else {}))
+        elsewhere = database.volume(fakes.OTHER, host='other@backend#pool',
+                                    status='uploading')
+        self.add(elsewhere.id, connector=MINE)
+        found = self.attachments.of_busy_volumes('host@backend', None)
+        self.assertEqual([fakes.VOLUME] * count,
+                         [volume.id for volume in found])
+        self.assertTrue(all(volume.volume_attachment for volume in found))
+
+    def test_cluster(self):
+        database.volume(fakes.OTHER, status='uploading',
+                        cluster_name='cluster@backend#pool')
+        self.add(fakes.OTHER, connector=MINE)
+        (found,) = self.attachments.of_busy_volumes('x', 'cluster@backend')
+        self.assertEqual(fakes.OTHER, found.id)

@@ -13,6 +13,7 @@
 """Tests of the driver as Cinder calls it."""
 
 import contextlib
+import types
 import unittest
 from unittest import mock
 
@@ -28,12 +29,19 @@ from cinder_vmthunder import exception
 from cinder_vmthunder import images
 from cinder_vmthunder import templates
 from cinder_vmthunder import volumegroup
-from os_brick_vmthunder import connection
 from tests.unit.cinder_vmthunder import fakes
 from tests.unit.cinder_vmthunder import test_images
 
-A, B = fakes.connector('a'), fakes.connector('b')
+A = fakes.connector('a')
 MIB = 1 << 20
+
+
+class Snapshot(types.SimpleNamespace):
+    """As much of a snapshot as the driver looks at."""
+
+    def __init__(self, volume):
+        super().__init__(id='s', name='snapshot-s', volume=volume,
+                         volume_name=volume.name, volume_size=volume.size)
 
 
 class DriverTestCase(unittest.TestCase):
@@ -46,7 +54,6 @@ class DriverTestCase(unittest.TestCase):
         self.patch('cinder.utils.execute',
                    lambda *command, **_keywords: self.lvm(*command))
         self.patch('cinder_vmthunder.templates.blockdev')
-        self.zero = self.patch('cinder_vmthunder.diffs.blockdev').zero
         self.patch('cinder_vmthunder.images.data_size', return_value=MIB)
         self.patch('cinder_vmthunder.images.write')
         self.must_verify = self.patch(
@@ -69,6 +76,7 @@ class DriverTestCase(unittest.TestCase):
         def base_init(instance, **keywords):
             instance.configuration = keywords['configuration']
             instance.db = self.db
+            instance.host, instance.cluster_name = 'host@backend', None
             instance._execute = None
             instance.target_mapping = {
                 'lioadm': 'cinder.volume.targets.lio.LioAdm'}
@@ -120,7 +128,8 @@ class CreateTest(DriverTestCase):
             {f'template={self.template().id}', 'chunk=16',
              f'template-size={100 * MIB}'}, self.lvm.tags(name))
         self.assertLess(2 << 30, self.lvm.volumes[name][0])
-        self.zero.assert_called_once_with(f'/dev/vg/{name}', 8192)
+        driver.diffs.blockdev.zero.assert_called_once_with(
+            f'/dev/vg/{name}', 8192)
         self.db.volume_glance_metadata_bulk_create.assert_not_called()
 
     def test_two_volumes_share_a_template(self):
@@ -177,124 +186,17 @@ class CreateTest(DriverTestCase):
         self.assertEqual({}, self.lio.targets)
 
 
-class AttachTest(DriverTestCase):
-
-    def setUp(self):
-        super().setUp()
-        self.volume, self.other = fakes.Volume(), fakes.Volume(fakes.OTHER)
-        self.create(self.volume)
-        self.create(self.other)
-        self.iqn = f'{fakes.PREFIX}{self.volume.name}'
-        self.template_iqn = f'{fakes.PREFIX}{self.template().name}'
-
-    def test_connection(self):
-        info = self.attach(self.volume, A)
-        self.assertEqual('vmthunder', info['driver_volume_type'])
-        contract = connection.Connection.from_dict(info['data'])
-        self.assertEqual(self.template().id, contract.template.id)
-        self.assertEqual(100 * MIB, contract.template.size)
-        self.assertEqual(2 << 30, contract.volume_size)
-        self.assertEqual(fakes.VOLUME, contract.diff.id)
-        self.assertEqual(16, contract.diff.chunk_sectors)
-        self.assertEqual(2, len(contract.template.paths))
-        self.assertEqual(2, len(contract.diff.paths))
-        self.assertEqual(self.lio.targets[self.template_iqn].public,
-                         contract.template.chap)
-        self.assertEqual({A['initiator']: contract.diff.chap},
-                         self.lio.acls[self.iqn])
-
-    def test_template_is_exported_while_a_diff_is(self):
-        self.assertEqual({}, self.lio.targets)
-        self.attach(self.volume, A)
-        self.attach(self.other, B)
-        self.assertEqual(3, len(self.lio.targets))
-        self.detach(self.volume, A)
-        self.assertEqual(2, len(self.lio.targets))
-        self.assertIn(self.template_iqn, self.lio.targets)
-        self.detach(self.other, B)
-        self.assertEqual({}, self.lio.targets)
-
-    def test_second_host_is_refused_and_the_first_undisturbed(self):
-        self.attach(self.volume, A)
-        before = dict(self.lio.targets), dict(self.lio.acls[self.iqn])
-        self.assertRaises(exception.AttachedElsewhere, self.attach,
-                          self.volume, B)
-        # what the manager would do if initialize_connection() failed
-        self.driver.remove_export('context', self.volume)
-        self.assertEqual(before, (self.lio.targets,
-                                  self.lio.acls[self.iqn]))
-
-    def test_same_host_again(self):
-        first = self.attach(self.volume, A)
-        self.assertEqual(first, self.attach(self.volume, A))
-
-    def test_other_host_after_detach(self):
-        self.attach(self.volume, A)
-        self.detach(self.volume, A)
-        self.attach(self.volume, B)
-
-    def test_connector_without_vmthunder(self):
-        for connector in (fakes.connector('a', vmthunder=None), {}, None):
-            with self.assertRaises(exception.ConnectorNotSupported) as caught:
-                self.attach(self.volume, connector)
-        self.assertIn('Install the vmthunder package', caught.exception.msg)
-        self.assertEqual({}, self.lio.targets)
-
-    def test_failed_grant_leaves_nothing(self):
-        self.lio.refuse = {'grant'}
-        self.assertRaises(exception.TargetFailed, self.attach, self.volume, A)
-        self.assertEqual({}, self.lio.targets)
-
-    def test_failed_connection_leaves_nothing(self):
-        with mock.patch.object(connection.Connection, 'to_dict',
-                               side_effect=ValueError):
-            self.assertRaises(ValueError, self.attach, self.volume, A)
-        self.assertEqual({}, self.lio.targets)
-
-    def test_failed_connection_of_an_attached_host(self):
-        self.attach(self.volume, A)
-        with mock.patch.object(connection.Connection, 'to_dict',
-                               side_effect=ValueError):
-            self.assertRaises(ValueError, self.attach, self.volume, A)
-        self.assertIn(A['initiator'], self.lio.acls[self.iqn])
-
-    def test_second_attachment_of_a_host_keeps_its_access(self):
-        self.attach(self.volume, A)
-        self.volume.attach(A, A, B)
-        self.assertTrue(self.driver.terminate_connection(self.volume, A))
-        self.assertIn(A['initiator'], self.lio.acls[self.iqn])
-
-    def test_force_detach(self):
-        self.attach(self.volume, A)
-        self.detach(self.volume, None)
-        self.assertEqual({}, self.lio.targets)
-
-    def test_restart_after_reboot(self):
-        info = self.attach(self.volume, A)
-        self.lio.__init__()
-        self.driver = self.make()
-        self.driver.ensure_export('context', self.volume)
-        contract = connection.Connection.from_dict(info['data'])
-        self.assertEqual(contract.template.chap,
-                         self.lio.targets[self.template_iqn].public)
-        self.assertEqual({A['initiator']: contract.diff.chap},
-                         self.lio.acls[self.iqn])
-
-    def test_restart_with_nobody_attached(self):
-        self.driver.ensure_export('context', self.volume)
-        self.assertEqual({}, self.lio.targets)
-
-
 @ddt.ddt
 class PlainTest(DriverTestCase):
-    """A plain volume is the LVM driver's; a diff can't do everything."""
+    """A plain volume is the LVM driver's."""
 
-    OPERATIONS = (
-        ('create_snapshot', lambda volume: [
-            mock.MagicMock(volume=volume)]),
+    @ddt.data(
+        ('create_snapshot', lambda volume: [Snapshot(volume)]),
+        ('delete_snapshot', lambda volume: [Snapshot(volume)]),
         ('create_volume_from_snapshot', lambda volume: [
-            fakes.Volume(fakes.OTHER), mock.MagicMock(volume=volume)]),
-        ('revert_to_snapshot', lambda volume: ['context', volume, 'snap']),
+            fakes.Volume(fakes.OTHER), Snapshot(volume)]),
+        ('revert_to_snapshot', lambda volume: ['context', volume,
+                                               Snapshot(volume)]),
         ('create_cloned_volume', lambda volume: [
             fakes.Volume(fakes.OTHER), volume]),
         ('extend_volume', lambda volume: [volume, 3]),
@@ -302,68 +204,23 @@ class PlainTest(DriverTestCase):
             'context', volume, 'service', 'image', False]),
         ('copy_volume_to_image', lambda volume: [
             'context', volume, 'service', {}]),
-        ('retype', lambda volume: ['context', volume, 'type', {}, 'host']),
+        ('retype', lambda volume: ['context', volume, {'extra_specs': {}},
+                                   {}, 'host']),
         ('migrate_volume', lambda volume: ['context', volume, 'host']),
-        ('unmanage', lambda volume: [volume]),
-    )
-    ATTACHMENTS = (
         ('create_export', lambda volume: ['context', volume, A, None]),
         ('ensure_export', lambda volume: ['context', volume]),
         ('remove_export', lambda volume: ['context', volume]),
         ('initialize_connection', lambda volume: [volume, A]),
         ('terminate_connection', lambda volume: [volume, A]),
-        ('delete_volume', lambda volume: [volume]),
-    )
-
-    @ddt.data(*OPERATIONS)
+        ('delete_volume', lambda volume: [volume]))
     @ddt.unpack
-    def test_diff_is_refused(self, name, arguments):
-        volume = fakes.Volume()
-        self.create(volume)
-        before = str(self.lvm.volumes)
-        with mock.patch.object(lvm.LVMVolumeDriver, name) as base:
-            with self.assertRaises(exception.NotSupported) as caught:
-                getattr(self.driver, name)(*arguments(volume))
-        base.assert_not_called()
-        self.assertIn(fakes.VOLUME, caught.exception.msg)
-        self.assertEqual(before, str(self.lvm.volumes))
-
-    @ddt.data(*OPERATIONS, *ATTACHMENTS)
-    @ddt.unpack
-    def test_plain_is_inherited(self, name, arguments):
+    def test_inherited(self, name, arguments):
         arguments = arguments(fakes.Volume())
         with mock.patch.object(lvm.LVMVolumeDriver, name) as base:
             result = getattr(self.driver, name)(*arguments)
         base.assert_called_once_with(*arguments)
         self.assertIn(result, (base.return_value, None))
         self.assertEqual({}, self.lio.targets)
-
-    def test_manage(self):
-        self.create()
-        for name in list(self.lvm.volumes):
-            with self.assertRaises(
-                    cinder_exception.ManageExistingInvalidReference):
-                self.driver.manage_existing_get_size(
-                    fakes.Volume(), {'source-name': name})
-        with mock.patch.object(
-                lvm.LVMVolumeDriver, 'manage_existing_object_get_size',
-                return_value=5):
-            for reference in ({'source-name': 'plain'}, {}):
-                self.assertEqual(5, self.driver.manage_existing_get_size(
-                    fakes.Volume(), reference))
-
-    def test_manageable(self):
-        self.create()
-        names = [*self.lvm.volumes, 'plain']
-        entries = [{'reference': {'source-name': name},
-                    'safe_to_manage': True, 'reason_not_safe': None}
-                   for name in names]
-        with mock.patch.object(
-                lvm.LVMVolumeDriver, '_get_manageable_resource_info',
-                return_value=entries):
-            found = self.driver.get_manageable_volumes([], None, 9, 0, [], [])
-        self.assertEqual([False, False, True],
-                         [entry['safe_to_manage'] for entry in found])
 
 
 @ddt.ddt
@@ -375,6 +232,8 @@ class SetupTest(DriverTestCase):
             'cinder.image.image_utils.check_qemu_img_version')
         self.base = self.patch('cinder.volume.drivers.lvm.LVMVolumeDriver.'
                                'check_for_setup_error')
+        self.busy = self.patch('cinder_vmthunder.attachments.Attachments.'
+                               'of_busy_volumes', return_value=[])
 
     def check(self):
         self.driver.check_for_setup_error()
@@ -423,6 +282,25 @@ class SetupTest(DriverTestCase):
             stderr='insufficient free space')
         self.assertNotReady('insufficient free space', 'vg-pool')
 
+    def test_busy_volumes_are_exported_again(self):
+        volumes = [fakes.Volume(), fakes.Volume(fakes.OTHER)]
+        self.busy.return_value = volumes
+        with mock.patch.object(driver.VMThunderDriver, 'ensure_export',
+                               side_effect=ValueError) as ensure, \
+                self.assertLogs(driver.LOG.logger, 'ERROR'):
+            self.check()
+        self.busy.assert_called_once_with('host@backend', None)
+        self.assertEqual(volumes, [call[0][1] for call in
+                                   ensure.call_args_list])
+
+    def test_pool_that_does_not_zero(self):
+        self.lvm.pool_attributes = 'twi-aot---'
+        self.assertNotReady('lvchange --zero y vg/vg-pool')
+
+    def test_huge_extents(self):
+        self.lvm.extent = 2 << 30
+        self.assertNotReady('extents of 2 GiB')
+
     def test_lio_without_forks_is_behind_lioadm(self):
         self.assertEqual('cinder_vmthunder.targets.LIOTarget',
                          self.driver.target_mapping['lioadm'])
@@ -457,6 +335,8 @@ class StatisticsTest(DriverTestCase):
     def test_pool(self):
         self.assertEqual(
             {'pool_name': 'VMThunder', 'vmthunder': True,
+             'multiattach': False, 'online_extend_support': True,
+             'provisioned_capacity_gb': 0,
              'vmthunder_templates': 0, 'vmthunder_templates_gb': 0},
             self.update())
         self.create()
@@ -464,6 +344,17 @@ class StatisticsTest(DriverTestCase):
         self.assertEqual((1, 0.05), (
             self.update()['vmthunder_templates'],
             self.driver._stats['pools'][0]['vmthunder_templates_gb']))
+
+    def test_provisioned_is_what_may_come_to_be_taken(self):
+        self.create()
+        self.lvm.used[self.template().name] = 50 * MIB
+        self.driver._group.create('plain', 1 << 30, {})
+        with self.driver._assemblies.view(
+                self.driver._diff(f'volume-{fakes.VOLUME}')):
+            listed = self.driver._group.volumes()
+        diff = self.lvm.volumes[f'volume-{fakes.VOLUME}'][0]
+        self.assertEqual(50 * MIB + (1 << 30) + 2 * diff,
+                         driver.capacity.provisioned(listed))
 
     def test_templates_are_tidied_up_by_one_command(self):
         self.create()

@@ -95,9 +95,11 @@ class ImageTest(unittest.TestCase):
     def test_is_signed(self, properties, expected):
         self.assertIs(expected, image(properties=properties).is_signed)
 
-    def test_is_encrypted(self):
-        self.assertFalse(image().is_encrypted)
-        self.assertTrue(image(cinder_encryption_key_id='x').is_encrypted)
+    def test_can_be_shared(self):
+        self.assertTrue(image().can_be_shared)
+        self.assertFalse(image(cinder_encryption_key_id='x').can_be_shared)
+        self.assertFalse(
+            image(os_hash_value=None, checksum=None).can_be_shared)
 
     def test_fetch(self):
         self.assertEqual(FETCHED, self.fetch())

@@ -19,7 +19,7 @@ from cinder_vmthunder import locks
 from tests.unit.cinder_vmthunder import fakes
 
 
-class TemplateLockTest(unittest.TestCase):
+class LocksTestCase(unittest.TestCase):
 
     def setUp(self):
         super().setUp()
@@ -27,6 +27,9 @@ class TemplateLockTest(unittest.TestCase):
         patcher = mock.patch('cinder.coordination.COORDINATOR', self.locks)
         patcher.start()
         self.addCleanup(patcher.stop)
+
+
+class TemplateLockTest(LocksTestCase):
 
     def test_held_until_the_end(self):
         with locks.template_lock('aabb') as held:
@@ -48,3 +51,19 @@ class TemplateLockTest(unittest.TestCase):
             with locks.template_lock(name):
                 pass
         self.assertEqual(2, len(self.locks._locks))
+
+
+class ViewLockTest(LocksTestCase):
+
+    def test_held_until_the_end(self):
+        with locks.view_lock('view-1') as held:
+            self.assertTrue(held)
+            with locks.view_lock('view-1', wait=False) as again:
+                self.assertFalse(again)
+            self.assertEqual(1, len(self.locks._locks))
+        self.assertEqual({}, self.locks._locks)
+
+    def test_nothing_is_left_after_an_error(self):
+        with self.assertRaises(ValueError), locks.view_lock('view-1'):
+            raise ValueError
+        self.assertEqual({}, self.locks._locks)

@@ -129,8 +129,31 @@ class LIOTargetTest(TargetsTestCase):
         self.assertIsNone(self.target._get_target(IQN))
 
 
+class AssemblyTargetTest(TargetsTestCase):
+    kind = targets.AssemblyTarget
+
+    def test_looks_like_any_volume_but_has_a_wwid_of_its_own(self):
+        self.export()
+        made = self.lio.targets[IQN]
+        self.assertIsNone(made.product)
+        self.assertNotEqual(fakes.VOLUME, made.unique_id)
+        self.export()
+        self.assertEqual(made.unique_id, self.lio.targets[IQN].unique_id)
+
+
 class DiffTargetTest(TargetsTestCase):
     kind = targets.DiffTarget
+
+    def test_refuse_if_admitted(self):
+        self.target.refuse_if_admitted(self.volume)
+        self.target.admit(self.volume, A, self.export_and_get_chap())
+        with self.assertRaises(exception.AttachedElsewhere) as caught:
+            self.target.refuse_if_admitted(self.volume)
+        self.assertIn(A['initiator'], caught.exception.msg)
+
+    def export_and_get_chap(self):
+        self.export()
+        return targets.chap_of(self.volume)
 
     def test_lun_is_marked(self):
         self.export()

@@ -73,8 +73,9 @@ class TemplatesTestCase(unittest.TestCase):
             return template
 
     def add_diff(self, template, name='volume-1'):
-        return diffs.Diffs(self.group).create(
-            name, 1 << 30, template.id, template.size, 16)
+        diff = diffs.Diff(name, template.id, template.size, 16, 1 << 30)
+        diffs.Diffs(self.group).create(diff)
+        return diff
 
     def collect(self, now=None):
         if now is not None:

@@ -32,7 +32,7 @@ class VolumeGroupTest(unittest.TestCase):
         self.lvm.volumes['one'][2].append('somebody-elses')
         self.lvm.used['one'] = 2 << 20
         self.assertEqual(
-            volumegroup.LogicalVolume('one', 8 << 20, False, 0.25,
+            volumegroup.LogicalVolume('one', 8 << 20, False, False, 0.25,
                                       {'state': 'ready', 'drop': ''}),
             self.group.get('one'))
         self.assertEqual(1, self.lvm.count('lvcreate'))
@@ -56,8 +56,11 @@ class VolumeGroupTest(unittest.TestCase):
         self.group.create('one', 8 << 20, {})
         self.group.create('two', 8 << 20, {})
         self.lvm.commands.clear()
+        volumes = self.group.volumes()
         self.assertEqual(['vg-pool', 'one', 'two'],
-                         [volume.name for volume in self.group.volumes()])
+                         [volume.name for volume in volumes])
+        self.assertEqual([True, False, False],
+                         [volume.is_pool for volume in volumes])
         self.assertEqual(1, len(self.lvm.commands))
 
     def test_facts_of_the_group_are_asked_for_once(self):
@@ -92,9 +95,51 @@ class VolumeGroupTest(unittest.TestCase):
 
     def test_delete_twice(self):
         self.group.create('one', 8 << 20, {})
+        self.group.create('two', 8 << 20, {})
+        self.group.create('three', 8 << 20, {})
         self.group.delete('one')
-        self.group.delete('one')
-        self.assertEqual({}, self.lvm.volumes)
+        self.group.delete('one', 'two')
+        self.assertEqual(['three'], list(self.lvm.volumes))
+        self.assertEqual(2, self.lvm.count('lvremove'))
+
+    def test_snapshot(self):
+        self.group.create('one', 8 << 20, {'state': 'ready'})
+        self.group.snapshot('one', 'two', {'view': ''})
+        self.group.snapshot('one', 'three', {}, read_only=True)
+        self.assertEqual(
+            [(8 << 20, False, {'view': ''}), (8 << 20, True, {})],
+            [(found.size, found.read_only, found.tags) for found in
+             map(self.group.get, ('two', 'three'))])
+
+    def test_extend_never_shrinks(self):
+        self.group.create('one', 8 << 20, {})
+        for size in (10 << 20, 12 << 20, 4 << 20):
+            self.group.extend('one', size)
+        self.assertEqual(12 << 20, self.group.get('one').size)
+        self.assertEqual(1, self.lvm.count('lvextend'))
+
+    def test_extend_missing(self):
+        error = self.assertRaises(exception.VolumeGroupFailed,
+                                  self.group.extend, 'one', 1 << 20)
+        self.assertIn('Failed to find', error.msg)
+
+    def test_rename(self):
+        self.group.create('one', 8 << 20, {})
+        with mock.patch('cinder.privsep.lvm.lvrename', self.lvm.lvrename):
+            self.group.rename('one', 'two')
+        self.assertEqual(['two'], list(self.lvm.volumes))
+
+    def test_rename_fails(self):
+        with mock.patch('cinder.privsep.lvm.lvrename', side_effect=OSError(
+                'no')):
+            error = self.assertRaises(exception.VolumeGroupFailed,
+                                      self.group.rename, 'one', 'two')
+        self.assertIn('could not rename one', error.msg)
+
+    def test_zeroes(self):
+        self.assertTrue(self.group.zeroes)
+        self.lvm.pool_attributes = 'twi-aot---'
+        self.assertFalse(self.group.zeroes)
 
     def test_delete_fails(self):
         self.group.create('one', 8 << 20, {})

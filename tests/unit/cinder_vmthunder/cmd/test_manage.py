@@ -43,7 +43,9 @@ class ManageTest(unittest.TestCase):
             group.create(f'template-{name}', 64 << 20,
                          {'state': state, 'image': IMAGE})
         group.tag(f'template-{TWO}', {'unused': '1'})
-        diffs.Diffs(group).create('volume-1', 1 << 30, ONE, 64 << 20, 16)
+        diff = diffs.Diff('volume-1', ONE, 64 << 20, 16, 1 << 30)
+        with mock.patch.object(diffs, 'blockdev'):
+            diffs.Diffs(group).create(diff)
         self.lvm.used[f'template-{ONE}'] = 32 << 20
 
     def run_command(self, *words):
