@@ -1,18 +1,21 @@
 # Two commands do everything on a fresh Debian 12 machine, as root, including
 # the installation of what they need:
 #   make demo    boot VMs from VMThunder volumes, on real kernels
-#   make test    all checks and tests; the last line counts them
+#   make test    checks and tests; the last line counts them
 # The others need no root if Python can make virtual environments.
 
 PYTHON_VENV := .venv/bin/python
 
-.PHONY: help demo test unit functional failures storm steps lint pep8 mypy docs releasenotes cover
+.PHONY: help demo test ci unit functional contract failures model storm tempest steps lint pep8 mypy docs releasenotes cover
 .PHONY: config lab venv clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 5
+	@echo "  make contract   what Cinder's users do, killed, fenced, on a full pool"
+	@echo "  make model   the same at random, compared with a model"
 	@echo "  make failures   cut hosts' power, network, disks while guests write"
 	@echo "  make storm   attach on 8 hosts at once, beside stock LVM/iSCSI"
+	@echo "  make tempest   run OpenStack's own tests of Cinder with this driver"
 	@echo "  make steps   kill attach and import at each step, not at some"
 	@echo "  make unit | functional | lint | docs | releasenotes | cover | config | clean"
 
@@ -22,10 +25,14 @@ demo: lab
 test: lab
 	@$(PYTHON_VENV) -m tools.run_tests lint unit functional
 
+# All that a change is judged by.
+ci: lab
+	@$(PYTHON_VENV) -m tools.run_tests lint unit functional contract
+
 unit lint pep8 mypy: venv
 	@$(PYTHON_VENV) -m tools.run_tests $@
 
-functional failures storm steps: lab
+functional contract failures model storm tempest steps: lab
 	@$(PYTHON_VENV) -m tools.run_tests $@
 
 docs: venv

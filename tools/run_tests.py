@@ -33,6 +33,8 @@ import subunit
 import testtools
 from testtools.testresult.real import TestDict
 
+from tests.tempest import selection
+
 PYTHON = sys.executable
 STESTR = (PYTHON, '-m', 'stestr', '--repo-url')
 # A lab doesn't outlive who waits for it.
@@ -74,6 +76,8 @@ class Tests:
     options: tuple[str, ...] = ()
     #: what the command line of stestr comes after
     inside: tuple[str, ...] = ()
+    #: options of stestr itself, not of its `run`
+    finding: tuple[str, ...] = ()
     #: show a line per test, for tests that take their time
     lines: bool = False
     #: seconds after which it is killed; tests in progress then count as
@@ -88,8 +92,8 @@ class Tests:
         repository = f'.cache/stestr/{self.name}'
         os.makedirs(repository, exist_ok=True)
         process = subprocess.Popen(
-            (*self.inside, *STESTR, repository, 'run', '--subunit',
-             *self.options), stdout=subprocess.PIPE,
+            (*self.inside, *STESTR, repository, *self.finding, 'run',
+             '--subunit', *self.options), stdout=subprocess.PIPE,
             env={**os.environ, 'OS_TEST_PATH': self.path,
                  'VMTHUNDER_STEP_STRIDE': str(self.stride),
                  'PYTHONWARNINGS': QUIET})
@@ -202,8 +206,12 @@ def _lab(name: str, stride: int, *choice: str) -> Tests:
 
 # Those that need the Cinder backend and some more: about half of the time.
 CLOUD = r'functional\.test_(controlplane|lab|lio|templates|volumes)\.'
+# All that Cinder's users do: with a cloud, and with the driver alone.
+USERS = r'functional\.test_(contract|tempest)\.'
+DRIVER = r'functional\.test_(fencing|full_pool|operations|plain_iscsi)\.'
 # Those that take long: each of a target of its own.
 FAILURES = r'functional\.test_failures\.'
+MODEL = r'functional\.test_model\.'
 STORM = r'functional\.test_storm\.'
 # A seventh of the steps a day: all of them take half an hour more.
 STRIDE = 7
@@ -219,11 +227,20 @@ SUITES: dict[str, Suite] = {
     'functional': Together((
         _lab('cloud', STRIDE, CLOUD),
         _lab('hosts', STRIDE, '--exclude-regex',
-             f'{CLOUD}|{FAILURES}|{STORM}'))),
+             '|'.join((CLOUD, USERS, DRIVER, FAILURES, MODEL, STORM))))),
+    'contract': Together((
+        _lab('users', STRIDE, USERS),
+        _lab('driver', STRIDE, f'{DRIVER}|{MODEL}'))),
     'failures': _lab('failures', 1, FAILURES),
+    'model': _lab('model', 1, MODEL),
     'storm': _lab('storm', 1, STORM),
+    'tempest': Tests(
+        'tempest', '', ('--concurrency', '2', *selection.ALL),
+        (*SANDBOX, PYTHON, '-m', 'tests.tempest'), selection.STESTR,
+        lines=True, limit=7200),
     'steps': Together((
-        _lab('cloud-steps', 1, 'test_templates.*killed_after_any_step'),
+        _lab('cloud-steps', 1,
+             'test_templates.*killed_after_any_step|test_operations'),
         _lab('hosts-steps', 1, 'test_killed_attach'))),
 }
 

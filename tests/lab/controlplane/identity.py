@@ -16,14 +16,15 @@ from keystoneauth1.identity import v3
 from keystoneauth1 import session as ks_session
 from keystoneclient.v3 import client
 
-from tests.lab.controlplane import nova
+from tests.lab.controlplane import empty
 from tests.lab.controlplane import openstack
 from tests.lab.controlplane import settings
 
 _SERVICES = (
     ('glance', 'image', openstack.GLANCE),
     ('cinder', 'block-storage', openstack.CINDER + '/v3'),
-    ('nova', 'compute', nova.URL),
+    ('nova', 'compute', empty.NOVA),
+    ('neutron', 'network', empty.NEUTRON),
 )
 
 

@@ -20,9 +20,11 @@ import typing
 
 from tests.lab.controlplane import attachments
 from tests.lab.controlplane import backing
+from tests.lab.controlplane import backupservice
+from tests.lab.controlplane import empty
 from tests.lab.controlplane import exception
+from tests.lab.controlplane import hostservice
 from tests.lab.controlplane import identity
-from tests.lab.controlplane import nova
 from tests.lab.controlplane import openstack
 from tests.lab.controlplane import processes
 from tests.lab.controlplane import settings
@@ -45,10 +47,12 @@ class ControlPlane(attachments.Attachments):
     :param lab: a lab that is open.
     :param backends: names of the storage backends, which are the volume
         types too; the first is the default type.
+    :param with_backup: start cinder-backup, too, see `start_backup`.
     """
 
     def __init__(self, lab: lab_module.Lab,
-                 backends: Sequence[str] = ('vmthunder', 'lvm')):
+                 backends: Sequence[str] = ('vmthunder', 'lvm'),
+                 with_backup: bool = False):
         self._where = settings.Settings(lab.state)
         super().__init__(self._where)
         self._lab = lab
@@ -56,6 +60,8 @@ class ControlPlane(attachments.Attachments):
             volumeservice.BACKENDS[name] for name in backends)
         self._services = processes.Services(self._where)
         self._cinder_volume: volumeservice.CinderVolume | None = None
+        self._cinder_backup: backupservice.CinderBackup | None = None
+        self._with_backup = with_backup
         #: Seconds from the beginning until each part was there.
         self.timings: dict[str, float] = {}
 
@@ -94,6 +100,8 @@ class ControlPlane(attachments.Attachments):
         """The log of the service of that name."""
         if name == 'cinder-volume':
             return self.cinder_volume.log
+        if name == 'cinder-backup' and self._cinder_backup is not None:
+            return self._cinder_backup.log
         return super().log(name)
 
     def kill_cinder_volume(self) -> None:
@@ -120,8 +128,24 @@ class ControlPlane(attachments.Attachments):
                                              self._backends)
         another.load()
         another.go()
-        self._wait_for(another)
+        self._wait_for_volume(another)
         return another
+
+    def start_backup(self) -> None:
+        """Have cinder-backup run on the storage host, beside cinder-volume.
+
+        Few need it, and it takes its time to start. Where it runs already,
+        nothing happens.
+
+        :raises ServiceFailed: it doesn't come up.
+        """
+        running = self._cinder_backup
+        if running is None or not running.process.alive:
+            backup = backupservice.CinderBackup(self._where, self.storage)
+            backup.load()
+            backup.go()
+            self._wait_for(backup, self._backup_known)
+            self._cinder_backup = backup
 
     def _start(self) -> None:
         """Start the parts, each as soon as what it needs is there.
@@ -165,10 +189,13 @@ class ControlPlane(attachments.Attachments):
             types = begin('volume types', self._create_types, catalogue, api)
             ready = begin('cinder-volume ready', self._wait_for_backends,
                           volume, scheduler, types)
-            compute = begin('nova', lambda: nova.start(services))
+            compute = begin('empty services',
+                            lambda: empty.start(services))
+            parts = [glance, ready, compute]
+            if self._with_backup:
+                parts.append(begin('cinder-backup', self.start_backup, ready))
             try:
-                for future in concurrent.futures.as_completed(
-                        (glance, ready, compute)):
+                for future in concurrent.futures.as_completed(parts):
                     future.result()
             except BaseException:
                 # What waits for the others ends at once.
@@ -199,17 +226,22 @@ class ControlPlane(attachments.Attachments):
 
         :raises ServiceFailed: cinder-volume or a backend doesn't come up.
         """
-        self._wait_for(self.cinder_volume)
+        self._wait_for_volume(self.cinder_volume)
 
-    def _wait_for(self, service: volumeservice.CinderVolume) -> None:
+    def _wait_for_volume(self, service: volumeservice.CinderVolume) -> None:
+        self._wait_for(
+            service, lambda: service.ready and self._pools_known())
+
+    def _wait_for(self, service: hostservice.HostService,
+                  ready: typing.Callable[[], bool]) -> None:
         deadline = time.monotonic() + READY_TIMEOUT
-        while not (service.ready and self._pools_known()):
+        while not ready():
             problem = service.problem()
             if problem is None and time.monotonic() > deadline:
                 problem = 'was not ready in %d s' % READY_TIMEOUT
             if problem is not None:
                 raise exception.ServiceFailed(
-                    'cinder-volume', problem, service.log)
+                    service.name, problem, service.log)
             time.sleep(0.5)
 
     def _pools_known(self) -> bool:
@@ -217,3 +249,8 @@ class ControlPlane(attachments.Attachments):
         known = {pool.name.partition('@')[2].partition('#')[0]
                  for pool in self.volumes.pools.list()}
         return known.issuperset(backend.name for backend in self._backends)
+
+    def _backup_known(self) -> bool:
+        """Whether cinder-backup takes requests."""
+        return any(service.state == 'up' for service in
+                   self.volumes.services.list(binary='cinder-backup'))

@@ -15,18 +15,18 @@
 import dataclasses
 import pathlib
 
-from tests.lab import client as lab_client
+from tests.lab.controlplane import hostservice
 from tests.lab.controlplane import settings
 from tests.lab import host as lab_host
 from tests.lab import network
 from tests.lab import storagenode
 
-CONF = pathlib.Path('/etc/cinder')
+CONF = hostservice.CONF
 STATE = pathlib.Path('/var/lib/cinder')
 
 # A backend that can't start only logs it: cinder-volume itself goes on.
 FAILURES = ('Error encountered during initialization of driver',
-            'Failed to initialize driver')
+            'Failed to initialize driver', 'failed to start.')
 READY = 'Driver initialization completed successfully.'
 
 
@@ -54,58 +54,33 @@ BACKENDS = {backend.name: backend for backend in (
 def host_spec(backends: tuple[Backend, ...]) -> lab_host.HostSpec:
     """A storage host for these backends."""
     return lab_host.HostSpec(
-        'storage', 21, memory=768, extra_addresses=(22,),
+        'storage', 21, memory=1024, extra_addresses=(22,),
         disks={backend.disk: backend.gigabytes << 30
                for backend in backends})
 
 
-class CinderVolume:
-    """The service on its host; it can be killed and started again.
+class CinderVolume(hostservice.HostService):
+    """The service, and what it stores volumes on.
 
     :param host: the storage host, which is up.
     """
 
+    name = 'cinder-volume'
+    module = 'cinder.cmd.volume'
+
     def __init__(self, where: settings.Settings, host: lab_host.Host,
                  backends: tuple[Backend, ...]):
-        self.host = host
-        self._where = where
+        super().__init__(where, host)
         self._backends = backends
-        self._process: lab_client.Process | None = None
-        # The storage host sees the lab's state directory.
-        self._go = where.data('cinder-volume') / 'go'
 
     def prepare(self) -> None:
         """Write its configuration and make its volume groups."""
         self.host.call(
             storagenode.install, self._files(),
             [str(STATE / name) for name in
-             ('locks', 'conversion')],
+             ('locks', 'conversion', 'backup')],
             {backend.group: self.host.disk(backend.disk)
              for backend in self._backends})
-
-    def load(self) -> None:
-        """Begin to start it, up to where it needs other services."""
-        self._go.unlink(missing_ok=True)
-        self._process = self.host.spawn(
-            str(settings.VENV / 'bin/python'), '-W', 'ignore',
-            '-m', 'tests.lab.earlystart', 'cinder.cmd.volume',
-            str(self._go), '--config-file', str(CONF / 'cinder.conf'))
-
-    def go(self) -> None:
-        """Let it go on; see `ready`."""
-        self._go.touch()
-
-    @property
-    def process(self) -> lab_client.Process:
-        """The service's latest process."""
-        if self._process is None:
-            raise RuntimeError('cinder-volume was never started')
-        return self._process
-
-    @property
-    def log(self) -> pathlib.Path:
-        """The latest process's log."""
-        return self.process.log
 
     @property
     def ready(self) -> bool:
@@ -115,13 +90,10 @@ class CinderVolume:
 
     def problem(self) -> str | None:
         """Say what keeps it from ever becoming ready, or None."""
-        if not self.process.alive:
-            return 'ended'
         text = self.log.read_text(errors='replace')
-        for failure in FAILURES:
-            if failure in text:
-                return 'could not start a backend'
-        return None
+        if any(failure in text for failure in FAILURES):
+            return 'could not start a backend'
+        return super().problem()
 
     def _files(self) -> dict[str, str]:
         """Its configuration files."""

@@ -10,29 +10,43 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""A Nova without servers.
+"""Nova and Neutron with nothing in them.
 
 Cinder asks Nova before it lets anybody else end an attachment that names a
-server, as every attachment of `cinder local-attach` does.
+server, as every attachment of `cinder local-attach` does. Tempest asks Neutron
+for what a project that it deletes might have left there.
 
 A process of its own: what oslo imports may turn the server's threads and
 locks into eventlet's, and then requests hang.
 """
 
 import http.server
+import json
+import pathlib
 import sys
+import urllib.parse
 
 from tests.lab.controlplane import processes
 from tests.lab.controlplane import settings
 
 _PORT = 8774
-URL = 'http://%s:%d/v2.1' % (settings.MACHINE, _PORT)
+NEUTRON = 'http://%s:%d' % (settings.MACHINE, _PORT)
+NOVA = NEUTRON + '/v2.1'
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
-        self.send_error(404)
+        path = pathlib.PurePosixPath(urllib.parse.urlsplit(self.path).path)
+        if path.parent.name != 'v2.0':
+            self.send_error(404)
+            return
+        body = json.dumps({path.name.replace('-', '_'): []}).encode()
+        self.send_response(200)
+        self.send_header('Content-Type', 'application/json')
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -40,7 +54,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 def start(services: processes.Services) -> None:
     """Start it and wait until it answers."""
-    daemon = services.start('nova', [sys.executable, '-m', __name__])
+    daemon = services.start('empty', [sys.executable, '-m', __name__])
     daemon.wait_ready(lambda: processes.speaks(
         settings.MACHINE, _PORT, b'GET / HTTP/1.0\r\n\r\n'))
 
