@@ -120,12 +120,13 @@ class Assemblies:
         :param volumes: all LVs of the group.
         :param is_exported: whether an assembled volume is, by its name.
         """
+        there = {volume.name for volume in volumes}
         for volume in volumes:
             try:
                 if volume.name.startswith(diffs.VIEW):
                     self._collect_view(volume)
                 elif _ORIGIN in volume.tags:
-                    self._collect_origin(volume, is_exported)
+                    self._collect_origin(volume, there, is_exported)
             except Exception:
                 LOG.exception('Could not tidy up LV %s; trying again later.',
                               volume.name)
@@ -182,9 +183,10 @@ class Assemblies:
                     self._remove_view(view.name)
 
     def _collect_origin(self, origin: volumegroup.LogicalVolume,
+                        there: set[str],
                         is_exported: Callable[[str], bool]) -> None:
         name = origin.name.removeprefix(_origin_name(''))
-        if name.startswith(diffs.VIEW):
+        if name.startswith(diffs.VIEW) and name in there:
             return  # goes with the view
         with locks.template_lock(origin.tags[_ORIGIN], wait=False) as held:
             if held and not is_exported(name):

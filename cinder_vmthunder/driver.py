@@ -220,6 +220,7 @@ class VMThunderDriver(lvm.LVMVolumeDriver):
             self._diffs.copy(wanted, diffs.replacement(diff.name),
                              diff.volume_size)
             self._diffs.replace(diff)
+        self._templates.collect_one(diff.template_id)
 
     def _copy(self, source: diffs.Diff, volume: Any) -> None:
         if volume.multiattach:

@@ -119,12 +119,10 @@ class LIOTarget(iscsi.ISCSITarget):
     def iqn(self, volume_name: str) -> str:
         return f'{self.iscsi_target_prefix}{volume_name}'
 
-    def _grant(self, volume: Any, connector: dict[str, Any],
-               exclusive: bool = False) -> tuple[str, ...]:
+    def _grant(self, volume: Any, connector: dict[str, Any]) -> None:
         with _translated(volume['name']):
-            return lio.grant(self.iqn(volume['name']),
-                             connector['initiator'], chap_of(volume),
-                             exclusive)
+            lio.grant(self.iqn(volume['name']), connector['initiator'],
+                      chap_of(volume))
 
 
 class DiffTarget(LIOTarget):
@@ -139,6 +137,13 @@ class DiffTarget(LIOTarget):
         if not self._get_target(self.iqn(volume['name'])):
             return None
         return super()._get_target_chap_auth(context, volume)
+
+    def initialize_connection(self, volume: Any,
+                              connector: dict[str, Any]) -> dict[str, Any]:
+        # it may have been detached by force since it was admitted
+        self.admit(volume, connector, chap_of(volume))
+        return iscsi.ISCSITarget.initialize_connection(self, volume,
+                                                       connector)
 
     def admit(self, volume: Any, connector: dict[str, Any],
               chap: connection.Chap) -> None:

@@ -30,11 +30,12 @@ from cinder import context
 from os_brick_vmthunder import devicemapper as dm
 
 from cinder_vmthunder import diffs
-from cinder_vmthunder import driver
 from cinder_vmthunder import templates
 from tests.functional import content
 from tests.functional import steps
 from tests.functional import volumes
+
+Driver = volumes.driver.VMThunderDriver
 
 # Steps that aren't the driver's: LIO's are tested with LIO, and the other
 # directories are there already, or what stands for Cinder's database.
@@ -56,76 +57,76 @@ def _snapshot(snapshot_id: str, volume_id: str) -> Snapshot:
                     volume_size=volume.size)
 
 
-def _diff(made: driver.VMThunderDriver, volume_id: str) -> diffs.Diff:
+def _diff(made: Driver, volume_id: str) -> diffs.Diff:
     diff = made._diff(f'volume-{volume_id}')
     assert diff
     return diff
 
 
-def create(made: driver.VMThunderDriver, volume_id: str,
+def create(made: Driver, volume_id: str,
            image_id: str) -> None:
     assert volumes.clone_image(made, volume_id, image_id)
 
 
-def snapshot(made: driver.VMThunderDriver, volume_id: str,
+def snapshot(made: Driver, volume_id: str,
              snapshot_id: str) -> None:
     made.create_snapshot(_snapshot(snapshot_id, volume_id))
 
 
-def delete_snapshot(made: driver.VMThunderDriver, volume_id: str,
+def delete_snapshot(made: Driver, volume_id: str,
                     snapshot_id: str) -> None:
     made.delete_snapshot(_snapshot(snapshot_id, volume_id))
 
 
-def from_snapshot(made: driver.VMThunderDriver, volume_id: str,
+def from_snapshot(made: Driver, volume_id: str,
                   snapshot_id: str, new_id: str, size: int = 1) -> None:
     new = volumes.volume_of(new_id, size)
     volumes.store(new)
     made.create_volume_from_snapshot(new, _snapshot(snapshot_id, volume_id))
 
 
-def clone(made: driver.VMThunderDriver, volume_id: str, new_id: str,
+def clone(made: Driver, volume_id: str, new_id: str,
           size: int = 1) -> None:
     new = volumes.volume_of(new_id, size)
     volumes.store(new)
     made.create_cloned_volume(new, volumes.stored(volume_id))
 
 
-def revert(made: driver.VMThunderDriver, volume_id: str,
+def revert(made: Driver, volume_id: str,
            snapshot_id: str) -> None:
     made.revert_to_snapshot(context.get_admin_context(),
                             volumes.stored(volume_id),
                             _snapshot(snapshot_id, volume_id))
 
 
-def extend(made: driver.VMThunderDriver, volume_id: str, size: int) -> None:
+def extend(made: Driver, volume_id: str, size: int) -> None:
     volume = volumes.stored(volume_id)
     made.extend_volume(volume, size)
     volumes.store(volume, size=size)
 
 
-def reimage(made: driver.VMThunderDriver, volume_id: str,
+def reimage(made: Driver, volume_id: str,
             image_id: str) -> None:
     made.copy_image_to_volume(
         context.get_admin_context(), volumes.stored(volume_id),
         volumes.ImageService(), image_id)
 
 
-def attach(made: driver.VMThunderDriver, volume_id: str,
+def attach(made: Driver, volume_id: str,
            connector: dict[str, Any]) -> dict[str, Any]:
     return volumes.attach(volume_id, connector, made)
 
 
-def detach(made: driver.VMThunderDriver, volume_id: str,
+def detach(made: Driver, volume_id: str,
            connector: dict[str, Any] | None) -> None:
     volumes.detach(volume_id, connector, made)
 
 
-def delete(made: driver.VMThunderDriver, volume_id: str) -> None:
+def delete(made: Driver, volume_id: str) -> None:
     volumes.delete(volume_id, made)
 
 
-def look(made: driver.VMThunderDriver, volume_id: str,
+def look(made: Driver, volume_id: str,
          wanted: content.Content) -> list[str]:
     """Compare a volume as uploading it does, see ``content``."""
     with made._assemblies.view(_diff(made, volume_id)) as path:
@@ -140,7 +141,7 @@ def run(name: str, *args: Any, **options: Any) -> Any:
     return globals()[name](volumes.make_driver(**options), *args)
 
 
-def tidy_up(made: driver.VMThunderDriver | None = None) -> None:
+def tidy_up(made: Driver | None = None) -> None:
     """Let only that part of the periodic pass run that is about leftovers.
 
     :param made: a driver, if there is one.
@@ -251,7 +252,7 @@ def _dies(step: int, function: Callable[..., Any], *args: Any) -> bool:
 
 
 @contextlib.contextmanager
-def opened(made: driver.VMThunderDriver, volume_id: str) -> Iterator[str]:
+def opened(made: Driver, volume_id: str) -> Iterator[str]:
     """Put a volume together that nobody has, by as few commands as will do.
 
     :returns: path of its device.
@@ -272,7 +273,7 @@ def opened(made: driver.VMThunderDriver, volume_id: str) -> Iterator[str]:
         dm.remove('test-origin')
 
 
-def write(made: driver.VMThunderDriver, volume_id: str,
+def write(made: Driver, volume_id: str,
           text: bytes) -> None:
     """Write a text to several places of a volume that nobody has."""
     with opened(made, volume_id) as path:

@@ -201,9 +201,10 @@ class VolumesTestCase(controlplane_base.ControlPlaneTestCase):
         attachment.host.call(compute.write, attachment.device_path, offset,
                              data)
 
-    def assertWaits(self, wanted: typing.Callable[[], bool]) -> None:
+    def assertWaits(self, wanted: typing.Callable[[], bool],
+                    timeout: float = POLL_TIMEOUT) -> None:
         """Wait until something holds."""
-        deadline = time.monotonic() + POLL_TIMEOUT
+        deadline = time.monotonic() + timeout
         while not wanted():
             self.assertLess(time.monotonic(), deadline,
                             self.left_on_storage())

@@ -166,6 +166,12 @@ class AssembliesTest(unittest.TestCase):
         self.collect()
         self.assertNothingIsLeft()
 
+    def test_origin_of_a_view_that_is_gone(self):
+        self.group.snapshot(templates.name_of(TEMPLATE), 'origin-view-1',
+                            {'origin': TEMPLATE})
+        self.collect()
+        self.assertNothingIsLeft()
+
     def test_exported_assembly_is_not_collected(self):
         self.assemblies.build(self.diff)
         self.collect('volume-1')

@@ -144,6 +144,12 @@ class AssemblyTargetTest(TargetsTestCase):
 class DiffTargetTest(TargetsTestCase):
     kind = targets.DiffTarget
 
+    def test_host_that_was_detached_meanwhile_is_not_let_in(self):
+        self.target.admit(self.volume, B, self.export_and_get_chap())
+        self.assertRaises(exception.AttachedElsewhere,
+                          self.target.initialize_connection, self.volume, A)
+        self.assertEqual([B['initiator']], list(self.lio.acls[IQN]))
+
     def test_refuse_if_admitted(self):
         self.target.refuse_if_admitted(self.volume)
         self.target.admit(self.volume, A, self.export_and_get_chap())
