@@ -269,9 +269,10 @@ def create(name: str, uuid: str, targets: Sequence[Target],
            readonly: bool = False) -> str:
     """Make a device, or find that it is there.
 
-    A device of this name that isn't what is asked for goes first, unless it
-    is used: a crash may have left it without a table, or with one over
-    devices that are gone.
+    A device that is the start of what is asked for is made longer, also
+    while it is used. Any other of this name goes first, unless it is used: a
+    crash may have left it without a table, or with one over devices that are
+    gone.
 
     :param uuid: 'VMTHUNDER-<kind>-<id>'.
     :param targets: the lines of its table, in order.
@@ -284,17 +285,60 @@ def create(name: str, uuid: str, targets: Sequence[Target],
     except OSError as error:
         raise _failure('create', name, error) from error
     device = find(name)
-    if device is not None and not _is(device, uuid, wanted):
-        LOG.info('Device %s is not as it should be; it is made again', name)
-        remove(name)
-        device = None
-    if device is None:
+    there = _lines(name) if device and device.uuid == uuid else []
+    if device and there and _begins(there, wanted):
+        if there != wanted or device.suspended:
+            _reload(device, wanted)
+    else:
+        if device is not None:
+            LOG.info('Device %s is not as it should be; it is made again',
+                     name)
+            remove(name)
         try:
             dmsetup.create(name, uuid, '\n'.join(wanted), readonly)
         except (processutils.ProcessExecutionError, OSError) as error:
             raise _failure('create', name, error) from error
     _wait_for_node(name)
     return path_of(name)
+
+
+def length(name: str) -> int:
+    """Return a device's length in sectors; 0 if it isn't there."""
+    device = find(name)
+    if device is None:
+        return 0
+    return int(sysfs.attribute(device.kernel, 'size') or 0)
+
+
+def lengthen(name: str, length: int) -> None:
+    """Make a device longer by its last target, while it is used.
+
+    :param length: of the device, in sectors; it never gets shorter.
+    :raises DeviceMapperError: there is no such device, or the kernel
+        refuses; the device works on as it was.
+    """
+    device = find(name)
+    lines = _lines(name)
+    if device is None or not lines:
+        raise exception.DeviceMapperError(
+            action='lengthen', device=name, reason=_('it is not there'))
+    start, there, *rest = lines.pop().split()
+    if int(start) + int(there) < length or device.suspended:
+        length = max(length, int(start) + int(there))
+        _reload(device, [
+            *lines, ' '.join([start, str(length - int(start)), *rest])])
+
+
+def wake(name: str) -> None:
+    """Let a device that a crash left suspended work by the table it has."""
+    device = find(name)
+    if device is None or not device.suspended:
+        return
+    try:
+        dmsetup.clear(name)
+        dmsetup.resume(name)
+    except (processutils.ProcessExecutionError, OSError) as error:
+        LOG.warning('%s', _failure('resume', name, error))
 
 
 def remove(name: str) -> None:
@@ -340,11 +384,38 @@ def _holders(kernel: str) -> list[str]:
             for holder in sysfs.listing(kernel, 'holders')]
 
 
-def _is(device: Device, uuid: str, wanted: list[str]) -> bool:
-    if device.uuid != uuid or device.suspended:
+def _lines(name: str) -> list[str]:
+    return [line.strip() for line in table(name).strip().splitlines()]
+
+
+def _begins(there: list[str], wanted: list[str]) -> bool:
+    """Tell whether a table is the start of another, or all of it."""
+    last = len(there) - 1
+    if there[:last] != wanted[:last] or last >= len(wanted):
         return False
-    lines = [line.strip() for line in table(device.name).splitlines()]
-    return lines == wanted
+    start, length, *rest = there[last].split()
+    wanted_start, wanted_length, *wanted_rest = wanted[last].split()
+    return ([start, *rest] == [wanted_start, *wanted_rest] and
+            int(length) <= int(wanted_length))
+
+
+def _reload(device: Device, lines: list[str]) -> None:
+    """Give a device another table; who uses it waits for a moment.
+
+    Who dies here leaves a device that works by either table.
+    """
+    readonly = sysfs.attribute(device.kernel, 'ro') == '1'
+    try:
+        # One that a crash left: the kernel hands a snapshot's store over
+        # from one table to one other.
+        dmsetup.clear(device.name)
+        dmsetup.load(device.name, '\n'.join(lines), readonly)
+        dmsetup.resume(device.name)
+    except (processutils.ProcessExecutionError, OSError) as error:
+        # The kernel sees only when resuming that a table doesn't fit. Then
+        # it drops it, and the device is suspended.
+        wake(device.name)
+        raise _failure('change', device.name, error) from error
 
 
 def _wait_for_node(name: str) -> None:

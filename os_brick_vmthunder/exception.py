@@ -73,10 +73,18 @@ class SnapshotInvalid(VMThunderException):
                 'or make it again from its image.')
 
 
-class NotSupported(VMThunderException):
-    """A part of the connector's interface that isn't there yet."""
+class NotAttached(VMThunderException):
+    """A volume that was to be changed isn't attached to this host."""
 
-    message = _('%(what)s is not supported by this release of VMThunder.')
+    message = _('Volume %(volume)s is not attached to this host.')
+
+
+class DiffTooSmall(VMThunderException):
+    """A diff could overflow, which would destroy its volume."""
+
+    message = _('The diff of volume %(volume)s has %(there)d bytes, too few '
+                'for a volume of %(size)d bytes: check its LV on the storage '
+                'host.')
 
 
 class TargetError(VMThunderException):

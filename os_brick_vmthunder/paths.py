@@ -34,6 +34,7 @@ from os_brick_vmthunder import exception
 from os_brick_vmthunder.i18n import _
 from os_brick_vmthunder import locks
 from os_brick_vmthunder import logins
+from os_brick_vmthunder.privileged import blockdev
 from os_brick_vmthunder import sysfs
 
 LOG = logging.getLogger(__name__)
@@ -76,6 +77,32 @@ class Paths:
         if device is None or not running(lun.id):
             device = self._make(lun)
         self._check(lun, device)
+        return device
+
+    def resize(self, diff: connection.Diff) -> str:
+        """See how large a diff is now, while it is used.
+
+        Not os-brick's way: it has multipathd resize the map, and a map does
+        not queue while multipathd does so. One request that finds no path
+        just then would destroy the volume.
+
+        :returns: device of its multipath map.
+        :raises MultipathError: not all paths answer; or there is no map.
+        """
+        device = find(diff.id)
+        if device is None:
+            raise exception.MultipathError(what=_describe(diff), reason=_(
+                'there is no map; is the volume attached?'))
+        with _translated(_describe(diff)):
+            size = self._ask_size(diff, device)
+            devicemapper.lengthen(devicemapper.name_of(device),
+                                  size // sysfs.SECTOR)
+            if sysfs.size(device) < size:
+                raise exception.MultipathError(what=_describe(diff), reason=_(
+                    'multipathd changed the map at the same time; extend the '
+                    'volume again.'))
+            # or a later event might have it take the size back
+            self._iscsi._linuxscsi.multipath_reconfigure()
         return device
 
     def disconnect(self, diff: connection.Diff, force: bool = False) -> None:
@@ -141,6 +168,18 @@ class Paths:
                 'that %(file)s is installed.') % {
                     'wwid': lun.wwid, 'file': _DROP_IN})
         return device
+
+    def _ask_size(self, diff: connection.Diff, device: str) -> int:
+        disks = sysfs.listing(os.path.basename(device), 'slaves')
+        for disk in disks:
+            blockdev.rescan(disk)
+        sizes = {sysfs.size(f'/dev/{disk}') for disk in disks}
+        # A path that was lost still has the size that it had.
+        if len(sizes) != 1 or running(diff.id) < len(disks):
+            raise exception.MultipathError(what=_describe(diff), reason=_(
+                'not all of its paths tell the same size; check the network '
+                'to these portals and extend the volume again.'))
+        return sizes.pop()
 
     def _check(self, lun: logins.Lun, device: str) -> None:
         if 'queue_if_no_path' not in devicemapper.table(

@@ -14,6 +14,8 @@
 
     cached template (+) zero to the volume's size = origin
     origin + diff LUN = /dev/mapper/vmthunder-<volume id>
+
+What is there is made longer, also while it is used, and never shorter.
 """
 
 from typing import Optional
@@ -21,6 +23,8 @@ from typing import Optional
 from os_brick_vmthunder import connection
 from os_brick_vmthunder import devicemapper as dm
 from os_brick_vmthunder import exception
+from os_brick_vmthunder import exceptionstore
+from os_brick_vmthunder import sysfs
 
 _PREFIX = 'vmthunder-'
 
@@ -37,6 +41,11 @@ class VolumeSnapshot:
     def path(self) -> str:
         return dm.path_of(self._name)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the volume's device, 0 if it isn't there."""
+        return dm.length(self._name) * connection.SECTOR
+
     def find(self) -> Optional[str]:
         """Return the volume's device if it is there and sound.
 
@@ -52,22 +61,37 @@ class VolumeSnapshot:
 
         :param cached: device of the cached template.
         """
-        template = self._volume.template.size // connection.SECTOR
-        table: list[dm.Target] = [dm.Linear(0, template, cached, 0)]
-        if self._size > template:
-            table.append(dm.Zero(template, self._size - template))
-        dm.create(self._origin_name, self._uuid('origin'), table,
-                  readonly=True)
+        self._make_origin(cached, self._volume.volume_size)
 
-    def create(self, diff: str) -> str:
+    def fits(self, diff: str) -> bool:
+        """Tell whether a diff can hold all of the volume.
+
+        :param diff: multipath map of it.
+        """
+        return self._holds(diff, self._volume.volume_size)
+
+    def create(self, cached: str, diff: str) -> str:
         """Make the volume's device over its origin.
 
+        The connection may be older than the volume's last extension: the
+        diff tells what it was made for.
+
+        :param cached: device of the cached template.
         :param diff: multipath map of the volume's diff.
         :returns: path of the volume's device.
+        :raises DiffTooSmall: the diff could overflow.
         :raises SnapshotInvalid: the diff says that its data is lost.
         """
+        size = max(self._volume.volume_size, self.size,
+                   exceptionstore.volume_size(sysfs.size(diff), self._chunk))
+        if not self._holds(diff, size):
+            raise exception.DiffTooSmall(volume=self._volume.volume_id,
+                                         there=sysfs.size(diff), size=size)
+        # A snapshot may not be longer than its origin.
+        self._make_origin(cached, size)
         dm.create(self._name, self._uuid('volume'), [
-            dm.Snapshot(0, self._size, dm.path_of(self._origin_name), diff,
+            dm.Snapshot(0, size // connection.SECTOR,
+                        dm.path_of(self._origin_name), diff,
                         chunk_sectors=self._volume.diff.chunk_sectors)])
         self._check()
         return self.path
@@ -77,12 +101,28 @@ class VolumeSnapshot:
 
         :raises DeviceBusy: something still has it open.
         """
-        dm.remove(self._name)
-        dm.remove(self._origin_name)
+        names = self._name, self._origin_name
+        for name in names:  # or who waits for it could never close it
+            dm.wake(name)
+        for name in names:
+            dm.remove(name)
 
     @property
-    def _size(self) -> int:
-        return self._volume.volume_size // connection.SECTOR
+    def _chunk(self) -> int:
+        return self._volume.diff.chunk_sectors * connection.SECTOR
+
+    def _holds(self, diff: str, size: int) -> bool:
+        return sysfs.size(diff) >= exceptionstore.store_size(size,
+                                                             self._chunk)
+
+    def _make_origin(self, cached: str, size: int) -> None:
+        template = self._volume.template.size // connection.SECTOR
+        length = max(size // connection.SECTOR, dm.length(self._origin_name))
+        table: list[dm.Target] = [dm.Linear(0, template, cached, 0)]
+        if length > template:
+            table.append(dm.Zero(template, length - template))
+        dm.create(self._origin_name, self._uuid('origin'), table,
+                  readonly=True)
 
     def _uuid(self, kind: str) -> str:
         return f'VMTHUNDER-{kind}-{self._volume.volume_id}'

@@ -97,7 +97,17 @@ def set_running(disk: str) -> None:
     :param disk: the kernel's name of it, as 'sda'.
     """
     with open(f'/sys/class/block/{disk}/device/state', 'w') as file:
-        file.write('running')
+        file.write('running\n')  # the kernel wants the whole line
+
+
+@privileged.default.entrypoint
+def rescan(disk: str) -> None:
+    """Have the kernel ask a SCSI disk again how large it is.
+
+    :param disk: the kernel's name of it, as 'sda'.
+    """
+    with open(f'/sys/class/block/{disk}/device/rescan', 'w') as file:
+        file.write('1')
 
 
 @privileged.default.entrypoint

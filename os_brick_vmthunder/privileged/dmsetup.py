@@ -30,6 +30,29 @@ def create(name: str, uuid: str, table: str, readonly: bool) -> None:
 
 
 @privileged.default.entrypoint
+def load(name: str, table: str, readonly: bool) -> None:
+    """Give a device a table that is used once it is resumed."""
+    options = ['--readonly'] if readonly else []
+    _dmsetup('load', name, *options, lines=table)
+
+
+@privileged.default.entrypoint
+def resume(name: str) -> None:
+    """Let a device work, by the table that was loaded if there is one.
+
+    Tables are swapped in one call to the kernel. Nothing is flushed for it:
+    a multipath map fails what finds no path while it is being flushed.
+    """
+    _dmsetup('resume', '--noflush', name)
+
+
+@privileged.default.entrypoint
+def clear(name: str) -> None:
+    """Forget a table that was loaded and isn't used yet, if there is one."""
+    _dmsetup('clear', name)
+
+
+@privileged.default.entrypoint
 def remove(name: str) -> None:
     """Remove a device; udev's short looks at it are waited for."""
     _dmsetup('remove', '--retry', name)

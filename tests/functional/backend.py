@@ -34,6 +34,8 @@ MODULES = ('rtslib_fb', 'os_brick_vmthunder.privileged.lio')
 _FILES = pathlib.Path('/var/lib/backend')
 _PREFIX = 'iqn.2010-10.org.openstack:'
 _BLOCK = 64 << 10
+#: More than a snapshot's takes for any volume here, less than a GiB.
+_METADATA = 64 << 20
 
 
 def content(template_id: str, size: int) -> bytes:
@@ -76,6 +78,12 @@ def _export_here(product: str, unique_id: str, size: int,
         public=chap if template else None))
     if initiator:
         lio.grant(_PREFIX + name, initiator, chap)
+
+
+def _grow_here(name: str, size: int) -> None:
+    with open(_FILES / name, 'r+b') as file:
+        file.truncate(size)
+    subprocess.run(['losetup', '-c', _loop_here(name, size)], check=True)
 
 
 def _remove_here(product: str, unique_id: str) -> None:
@@ -132,12 +140,22 @@ class Backend:
         """
         unique_id = str(uuid.uuid4())
         chap = _secret('d', unique_id)
-        self.host.call(_export_here, 'diff', unique_id, size + (64 << 20),
+        self.host.call(_export_here, 'diff', unique_id, size + _METADATA,
                        self.addresses, chap, _initiator(host), b'')
         return connection.Connection(
             unique_id, size, connection.SnapshotMode.DM, template,
             connection.Diff(unique_id, self._paths(f'diff-{unique_id}'),
                             chap, 16))
+
+    def extend(self, volume: connection.Connection,
+               size: int) -> connection.Connection:
+        """Extend a volume's diff, exported or not; return its contract.
+
+        :param size: the volume's, in bytes.
+        """
+        self.host.call(_grow_here, f'diff-{volume.volume_id}',
+                       size + _METADATA)
+        return dataclasses.replace(volume, volume_size=size)
 
     def relayed(self, volume: connection.Connection, host: lab_host.Host,
                 parents: Sequence[lab_host.Host] = ()

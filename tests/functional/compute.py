@@ -19,11 +19,17 @@ import os
 import pathlib
 import re
 import subprocess
+import threading
+import time
 from typing import Any, Callable
+from unittest import mock
 
 from os_brick_vmthunder.caches import coalescing
 from os_brick_vmthunder import linger
 from os_brick_vmthunder import logins
+from os_brick_vmthunder import nodes
+from os_brick_vmthunder.privileged import dmsetup
+from os_brick_vmthunder import sysfs
 from tests.lab import brick
 
 _BLOCK = 1 << 20
@@ -36,6 +42,73 @@ def connect(data: dict[str, Any]) -> str:
 
 def disconnect(data: dict[str, Any], force: bool = False) -> None:
     brick.disconnect('vmthunder', data, None, True, force=force)
+
+
+def extend(data: dict[str, Any]) -> int:
+    """See an attached volume's new size; return it in bytes."""
+    return brick.extend('vmthunder', data, True)
+
+
+def connect_impatiently(data: dict[str, Any]) -> str:
+    """Attach a volume; its paths are given up as soon as a relay's."""
+    with mock.patch.object(nodes, 'SETTINGS', nodes.RELAY_SETTINGS):
+        return connect(data)
+
+
+def extend_in_outage(data: dict[str, Any], path: str, offset: int,
+                     content: bytes) -> int:
+    """Extend; the network goes when the diff's map gets another table.
+
+    It comes back when the kernel has given up what was under way.
+
+    :param path: the volume's device.
+    :param offset: where a guest writes just then.
+    :param content: what it writes.
+    """
+    resume = dmsetup.resume
+    guest = threading.Thread(target=write, args=(path, offset, content))
+    network = threading.Thread(target=_restore_network, args=(data,))
+
+    def resume_in_outage(name: str) -> None:
+        if guest.ident is None:
+            _route(data, 'add')
+            guest.start()
+            time.sleep(0.5)  # it waits for the storage host now
+            network.start()
+        resume(name)
+
+    with mock.patch.object(dmsetup, 'resume', resume_in_outage):
+        size = extend(data)
+    guest.join()
+    network.join()
+    return size
+
+
+def _restore_network(data: dict[str, Any]) -> None:
+    disks = [disk for disk in glob.glob('/sys/block/sd*/device')
+             if _read(f'{disk}/model') == 'diff']
+    sysfs.wait(lambda: all(_read(f'{disk}/state') == 'transport-offline'
+                           for disk in disks), 60)
+    time.sleep(1)
+    _route(data, 'del')
+
+
+def _route(data: dict[str, Any], action: str) -> None:
+    for path in data['diff']['paths']:
+        subprocess.run(['ip', 'route', action, 'blackhole',
+                        path['portal'].partition(':')[0]], check=True)
+
+
+def length(path: str) -> int:
+    """Return a device's size in bytes."""
+    with open(path, 'rb') as file:
+        return file.seek(0, os.SEEK_END)
+
+
+def suspended() -> list[str]:
+    """Return the device-mapper devices that let nothing pass."""
+    return [_read(f'{dm}/name') for dm in glob.glob('/sys/block/dm-*/dm')
+            if _read(f'{dm}/suspended') != '0']
 
 
 def sparingly(function: Callable[[dict[str, Any]], Any],

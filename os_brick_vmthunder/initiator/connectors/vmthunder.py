@@ -29,7 +29,6 @@ from os_brick_vmthunder import conf
 from os_brick_vmthunder import connection
 from os_brick_vmthunder import exception
 from os_brick_vmthunder import export
-from os_brick_vmthunder.i18n import _
 from os_brick_vmthunder import linger
 from os_brick_vmthunder import locks
 from os_brick_vmthunder import logins
@@ -136,10 +135,24 @@ class VMThunderConnector(base.BaseLinuxConnector):
         if errors and not ignore_errors:
             raise errors
 
+    @utils.trace
     def extend_volume(self, connection_properties: dict[str, Any]) -> int:
-        """Not in this release."""
-        raise exception.NotSupported(
-            what=_('Extending an attached volume'))
+        """See the new size of a volume that was extended while attached.
+
+        :param connection_properties: as it was attached with; what size it
+            tells doesn't matter.
+        :returns: the volume's size in bytes.
+        :raises NotAttached: it isn't attached to this host.
+        :raises MultipathError: not all paths to its diff answer.
+        """
+        volume = connection.Connection.from_dict(connection_properties)
+        device = snapshot.VolumeSnapshot(volume)
+        with locks.host_lock('volume', volume.volume_id):
+            cached = self._stack(volume.template).cached
+            if cached is None or device.find() is None:
+                raise exception.NotAttached(volume=volume.volume_id)
+            device.create(cached, self._paths.resize(volume.diff))
+            return device.size
 
     def get_all_available_volumes(
             self,
@@ -190,7 +203,10 @@ class VMThunderConnector(base.BaseLinuxConnector):
             cached = self._stack(volume.template).build(volume.template)
             device.claim(cached)
         self._paths.reach(volume.diff)
-        return device.create(self._paths.connect(volume.diff))
+        diff = self._paths.connect(volume.diff)
+        if not device.fits(diff):  # a map from before the last extension
+            self._paths.resize(volume.diff)
+        return device.create(cached, diff)
 
     def _take_down(self, volume: connection.Connection,
                    errors: brick_exception.ExceptionChainer,

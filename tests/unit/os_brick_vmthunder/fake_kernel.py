@@ -37,6 +37,16 @@ from os_brick_vmthunder import sysfs
 MIB = 1 << 20
 
 
+def _below(table):
+    """Return the devices that a table names."""
+    return re.findall(r'1:(\S+)', table)
+
+
+def _length(table):
+    """Return a table's length in sectors."""
+    return sum(int(line.split()[1]) for line in table.splitlines())
+
+
 class Killed(BaseException):
     """The process died here."""
 
@@ -50,6 +60,7 @@ class FakeKernel:
         self.block = self.directory('block')
         self.sets = self.directory('bcache')
         self.tables = {}      # dm kernel name -> table
+        self.loaded = {}      # dm kernel name -> table to come, read-only
         self.files = {}       # loop kernel name -> file or node
         self.nodes = {}       # node -> kernel name
         self.signatures = {}  # device path -> what blkid finds
@@ -70,7 +81,8 @@ class FakeKernel:
             self.patch(test, target, name, value)
         self.patch(test, sysfs.time, 'sleep', lambda seconds: None)
         for module, names in (
-                (dmsetup, ('create', 'remove', 'table', 'status')),
+                (dmsetup, ('create', 'load', 'resume', 'clear', 'remove',
+                           'table', 'status')),
                 (loop, ('attach', 'share', 'detach')),
                 (blockdev, ('contents', 'openers', 'make_node',
                             'remove_node')),
@@ -161,19 +173,45 @@ class FakeKernel:
 
     def _dmsetup_create(self, name, uuid, table, readonly):
         kernel = self._free('dm-')
-        below = re.findall(r'1:(\S+)', table)
-        for device in below:
-            assert os.path.isdir(os.path.join(self.block, device)), table
-        self.tables[kernel] = table
-        self.add_disk(kernel, 512 * sum(int(line.split()[1])
-                                        for line in table.splitlines()))
+        self.add_disk(kernel, 0)
         self.write(name, 'block', kernel, 'dm', 'name')
         self.write(uuid, 'block', kernel, 'dm', 'uuid')
-        self.write('0', 'block', kernel, 'dm', 'suspended')
-        for device in below:
-            self.hold(device, kernel)
+        self._work_by(kernel, table, readonly)
         if self.udev_registers and 'backing' in name:
             self._bcache_register(f'/dev/{kernel}')
+
+    def _work_by(self, kernel, table, readonly):
+        self.tables[kernel] = table
+        self.release(kernel)
+        for device in _below(table):
+            assert os.path.isdir(os.path.join(self.block, device)), table
+            self.hold(device, kernel)
+        self.write(f'{_length(table)}\n', 'block', kernel, 'size')
+        self.write(f'{int(readonly)}\n', 'block', kernel, 'ro')
+        self.write('0', 'block', kernel, 'dm', 'suspended')
+
+    def _dmsetup_load(self, name, table, readonly):
+        kernel = self.kernel_name(f'/dev/mapper/{name}')
+        if kernel in self.loaded and ' snapshot ' in table:
+            raise processutils.ProcessExecutionError(
+                stderr='Snapshot cow pairing for exception table handover '
+                       'failed')
+        self.loaded[kernel] = table, readonly
+
+    def _dmsetup_resume(self, name):
+        kernel = self.kernel_name(f'/dev/mapper/{name}')
+        table, readonly = self.loaded.pop(
+            kernel, (self.tables[kernel],
+                     sysfs.attribute(kernel, 'ro') == '1'))
+        if ' snapshot ' in table and _length(table) > int(
+                sysfs.attribute(_below(table)[0], 'size')):
+            self.write('1', 'block', kernel, 'dm', 'suspended')
+            raise processutils.ProcessExecutionError(
+                stderr='too small for target')
+        self._work_by(kernel, table, readonly)
+
+    def _dmsetup_clear(self, name):
+        self.loaded.pop(self.kernel_name(f'/dev/mapper/{name}'), None)
 
     def _dmsetup_remove(self, name):
         kernel = self.kernel_name(f'/dev/mapper/{name}')
@@ -181,6 +219,7 @@ class FakeKernel:
             raise processutils.ProcessExecutionError(
                 stderr='Device or resource busy')
         del self.tables[kernel]
+        self.loaded.pop(kernel, None)
         self._drop(kernel)
 
     def _dmsetup_table(self, name):

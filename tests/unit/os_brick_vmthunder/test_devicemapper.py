@@ -98,6 +98,107 @@ class DeviceMapperTest(unittest.TestCase):
         self.assertFalse(dm.find('one').suspended)
         self.assertTrue(dm.table('one'))
 
+    def origin(self, length, device='/dev/sdx'):
+        return dm.create('one', UUID, [
+            dm.Linear(0, 2048, device),
+            *([dm.Zero(2048, length - 2048)] if length > 2048 else [])],
+            readonly=True)
+
+    def snapshot(self, length):
+        return dm.create('two', 'VMTHUNDER-kind-2', [
+            dm.Snapshot(0, length, '/dev/mapper/one', '/dev/sdy', 16)])
+
+    def test_what_is_used_is_made_longer(self):
+        self.origin(2048)
+        self.snapshot(2048)
+        self.kernel.open.add('dm-1')
+        self.assertEqual(0, dm.length('three'))
+        for length in 4096, 8192:
+            self.origin(length)
+            self.snapshot(length)
+            self.assertEqual([length] * 2, [dm.length('one'),
+                                            dm.length('two')])
+        self.assertEqual('1', sysfs.attribute('dm-0', 'ro'))
+        self.assertEqual('0', sysfs.attribute('dm-1', 'ro'))
+        self.assertEqual(['two'], dm.holders('/dev/mapper/one'))
+        self.assertNotIn('dmsetup.remove', self.kernel.steps)
+
+    def test_what_is_used_is_not_made_shorter(self):
+        self.origin(4096)
+        self.kernel.open.add('dm-0')
+        for length in 3072, 2048:
+            self.assertRaises(exception.DeviceBusy, self.origin, length)
+        self.assertRaises(exception.DeviceBusy, self.origin, 8192,
+                          '/dev/sdy')
+        self.assertEqual(4096, dm.length('one'))
+
+    def test_refused_table_leaves_the_device_working(self):
+        self.origin(2048)
+        self.snapshot(2048)
+        with self.assertRaisesRegex(exception.DeviceMapperError,
+                                    'change two: too small'):
+            self.snapshot(4096)
+        self.assertFalse(dm.find('two').suspended)
+        self.assertEqual(2048, dm.length('two'))
+        self.origin(4096)
+        self.snapshot(4096)
+        self.assertEqual(4096, dm.length('two'))
+
+    @ddt.data(*range(5))
+    def test_killed_while_it_is_made_longer(self, step):
+        self.origin(4096)
+        self.snapshot(2048)
+        self.kernel.open.add('dm-1')
+        self.kernel.die_before = len(self.kernel.steps) + step
+        if step < 4:  # read the table, clear, load, resume
+            self.assertRaises(fake_kernel.Killed, self.snapshot, 4096)
+        else:
+            self.snapshot(4096)
+        self.kernel.die_before = None
+        self.assertFalse(dm.find('two').suspended)
+        self.snapshot(4096)
+        self.assertEqual(4096, dm.length('two'))
+
+    def test_suspended_device_in_use_is_woken(self):
+        self.create()
+        self.kernel.open.add('dm-0')
+        self.kernel.write('1', 'block', 'dm-0', 'dm', 'suspended')
+        self.create()
+        self.assertFalse(dm.find('one').suspended)
+
+    def test_wake(self):
+        dm.wake('one')
+        self.create()
+        dm.wake('one')
+        self.assertNotIn('dmsetup.resume', self.kernel.steps)
+        self.kernel.write('1', 'block', 'dm-0', 'dm', 'suspended')
+        dm.wake('one')
+        self.assertFalse(dm.find('one').suspended)
+        self.kernel.write('1', 'block', 'dm-0', 'dm', 'suspended')
+        self.patch('resume', processutils.ProcessExecutionError(stderr='x'))
+        with self.assertLogs(level='WARNING') as logs:
+            dm.wake('one')
+        self.assertIn('could not resume one: x', logs.output[0])
+
+    def test_lengthen(self):
+        self.create()
+        self.kernel.open.add('dm-0')
+        for length, expected in ((4096, 4096), (1024, 4096), (8192, 8192)):
+            dm.lengthen('one', length)
+            self.assertEqual(expected, dm.length('one'))
+        self.assertEqual('0 2048 linear 1:sdx 0\n2048 6144 zero',
+                         self.kernel.tables['dm-0'])
+        self.assertEqual('0', sysfs.attribute('dm-0', 'ro'))
+        self.kernel.write('1', 'block', 'dm-0', 'dm', 'suspended')
+        dm.lengthen('one', 1024)
+        self.assertEqual(dm.Device('one', 'dm-0', UUID, False),
+                         dm.find('one'))
+        self.assertEqual(8192, dm.length('one'))
+        self.kernel.tables['dm-0'] = ''
+        for name in 'one', 'two':
+            self.assertRaises(exception.DeviceMapperError, dm.lengthen, name,
+                              9000)
+
     def test_what_is_used_is_not_replaced(self):
         self.create('/dev/sdy')
         self.kernel.open.add('dm-0')

@@ -24,6 +24,7 @@ from os_brick_vmthunder import nodes
 from os_brick_vmthunder import paths
 from tests.unit.os_brick_vmthunder import test_connection
 
+MIB = 1 << 20
 QUEUEING = '0 8 multipath 1 queue_if_no_path 1 alua 1 1 service-time 0 1 1'
 
 
@@ -43,12 +44,16 @@ class PathsTest(unittest.TestCase):
         self.read_only = '1'
         self.maps = ['/dev/dm-3']
         self.dm_table = QUEUEING
+        self.sizes, self.sizes_after = {}, {}
         for name, replacement in {
                 'devicemapper.find_uuid': lambda uuid: self.maps[0],
                 'devicemapper.name_of': lambda device: 'mpatha',
                 'devicemapper.table': lambda name: self.dm_table,
                 'sysfs.listing': lambda *path: list(self.states),
                 'sysfs.attribute': self._attribute,
+                'sysfs.size': lambda device: self.sizes[device],
+                'devicemapper.lengthen': mock.DEFAULT,
+                'blockdev.rescan': self._rescan,
                 'locks.forget_portal_locks': mock.DEFAULT}.items():
             module, attribute = name.split('.')
             patch = mock.patch.object(getattr(paths, module), attribute,
@@ -60,6 +65,9 @@ class PathsTest(unittest.TestCase):
 
     def _attribute(self, name, *path):
         return self.read_only if path == ('ro',) else self.states[name]
+
+    def _rescan(self, disk):
+        self.sizes[f'/dev/{disk}'] = self.sizes_after[disk]
 
     def _appears(self, *_args):
         self.maps[:] = ['/dev/dm-3']
@@ -126,6 +134,59 @@ class PathsTest(unittest.TestCase):
         self.states['sda'] = state
         self.paths.connect(self.template)
         self.iscsi.connect_volume.assert_called_once()
+
+    def test_resize(self):
+        self.states['sdb'] = 'running'
+        self.lengthen.side_effect = (
+            lambda name, length: self.sizes.update({'/dev/dm-3': 2 * MIB}))
+        self.sizes_after = {'sda': 2 * MIB, 'sdb': 2 * MIB}
+        calls = mock.Mock()
+        calls.attach_mock(self.lengthen, 'lengthen')
+        calls.attach_mock(self.iscsi, 'iscsi')
+        self.assertEqual('/dev/dm-3', self.paths.resize(self.diff))
+        # not by multipathd, but it's told
+        self.assertEqual(
+            [mock.call.lengthen('mpatha', 4096),
+             mock.call.iscsi._linuxscsi.multipath_reconfigure()],
+            calls.mock_calls)
+
+    def test_map_that_was_taken_back(self):
+        self.sizes = {'/dev/dm-3': MIB}
+        self.sizes_after = {'sda': 2 * MIB}
+        self.assertRaisesRegex(exception.MultipathError, 'multipathd.*again',
+                               self.paths.resize, self.diff)
+
+    @ddt.data({'sda': 2 * MIB, 'sdb': MIB}, {'sda': MIB, 'sdb': 0})
+    def test_resize_needs_all_paths_to_agree(self, sizes):
+        self.states['sdb'] = 'running'
+        self.sizes_after = sizes
+        self.assertResizeRefused()
+
+    def test_resize_with_a_lost_path(self):
+        """It has the size that it had."""
+        self.states['sda'] = 'transport-offline'
+        self.sizes_after = {'sda': MIB}
+        self.assertResizeRefused()
+
+    def test_resize_without_paths(self):
+        self.states.clear()
+        self.assertResizeRefused()
+
+    def test_resize_without_a_map(self):
+        self.maps[:] = [None]
+        self.assertResizeRefused('is the volume attached')
+
+    def test_failures_of_resizing_are_translated(self):
+        self.sizes_after = {'sda': MIB}
+        self.lengthen.side_effect = OSError('gone')
+        self.assertRaisesRegex(exception.MultipathError, 'diff.*gone',
+                               self.paths.resize, self.diff)
+
+    def assertResizeRefused(self, words='not all of its paths'):
+        with self.assertRaisesRegex(exception.MultipathError,
+                                    f'(?s){self.diff.id}.*{words}'):
+            self.paths.resize(self.diff)
+        self.lengthen.assert_not_called()
 
     def test_reach(self):
         self.paths.reach(self.diff, 7)

@@ -15,6 +15,7 @@ from unittest import mock
 
 from os_brick_vmthunder import devicemapper as dm
 from os_brick_vmthunder import exception
+from os_brick_vmthunder import exceptionstore
 from os_brick_vmthunder import snapshot
 from tests.unit.os_brick_vmthunder import test_connection
 
@@ -33,6 +34,14 @@ class VolumeSnapshotTest(unittest.TestCase):
         self.dm.snapshot_status.return_value = dm.SnapshotStatus('valid')
         self.dm.remove.side_effect = lambda name: None
         self.dm.find.side_effect = lambda name: object()
+        self.dm.length.side_effect = lambda name: self.lengths.get(name, 0)
+        self.dm.wake.side_effect = lambda name: None
+        self.lengths = {}
+        self.store = 3 * test_connection.GIB
+        size = mock.patch.object(snapshot.sysfs, 'size',
+                                 lambda device: self.store)
+        size.start()
+        self.addCleanup(size.stop)
         patch = mock.patch.object(snapshot, 'dm', self.dm)
         patch.start()
         self.addCleanup(patch.stop)
@@ -42,17 +51,51 @@ class VolumeSnapshotTest(unittest.TestCase):
 
     def test_origin_is_padded_with_zeroes(self):
         self.snapshot().claim('/dev/bcache0')
-        path = self.snapshot().create('/dev/dm-1')
+        self.assertMade(self.origin(2))
+        path = self.snapshot().create('/dev/bcache0', '/dev/dm-1')
         self.assertEqual(f'/dev/mapper/{NAME}', path)
-        self.assertEqual([
-            mock.call(f'{NAME}-origin', f'VMTHUNDER-origin-{VOLUME}',
-                      [dm.Linear(0, GIB_SECTORS, '/dev/bcache0', 0),
-                       dm.Zero(GIB_SECTORS, GIB_SECTORS)], readonly=True),
-            mock.call(NAME, f'VMTHUNDER-volume-{VOLUME}',
-                      [dm.Snapshot(0, 2 * GIB_SECTORS,
-                                   f'/dev/mapper/{NAME}-origin',
-                                   '/dev/dm-1', 16)])],
-            self.dm.create.call_args_list)
+        self.assertMade(self.origin(2), self.device(2))
+
+    def origin(self, size):
+        return mock.call(
+            f'{NAME}-origin', f'VMTHUNDER-origin-{VOLUME}',
+            [dm.Linear(0, GIB_SECTORS, '/dev/bcache0', 0),
+             dm.Zero(GIB_SECTORS, (size - 1) * GIB_SECTORS)], readonly=True)
+
+    def device(self, size):
+        return mock.call(NAME, f'VMTHUNDER-volume-{VOLUME}', [
+            dm.Snapshot(0, size * GIB_SECTORS, f'/dev/mapper/{NAME}-origin',
+                        '/dev/dm-1', 16)])
+
+    def assertMade(self, *calls):
+        self.assertEqual(list(calls), self.dm.create.call_args_list)
+        self.dm.create.reset_mock()
+
+    def test_diff_knows_of_an_extension(self):
+        """The origin first: a snapshot may not be longer."""
+        self.store = exceptionstore.store_size(7 * test_connection.GIB, 8192)
+        self.snapshot().create('/dev/bcache0', '/dev/dm-1')
+        self.assertMade(self.origin(7), self.device(7))
+
+    def test_never_shorter(self):
+        self.lengths = {f'{NAME}-origin': 8 * GIB_SECTORS,
+                        NAME: 5 * GIB_SECTORS}
+        self.store = 6 * test_connection.GIB
+        self.snapshot().claim('/dev/bcache0')
+        self.assertMade(self.origin(8))
+        self.snapshot().create('/dev/bcache0', '/dev/dm-1')
+        self.assertMade(self.origin(8), self.device(5))
+        self.assertEqual(5 * test_connection.GIB, self.snapshot().size)
+
+    def test_diff_that_could_overflow(self):
+        self.assertTrue(self.snapshot().fits('/dev/dm-1'))
+        self.store = 2 * test_connection.GIB
+        self.assertFalse(self.snapshot().fits('/dev/dm-1'))
+        with self.assertRaisesRegex(
+                exception.DiffTooSmall,
+                f'{self.store} bytes.*{2 * test_connection.GIB} bytes'):
+            self.snapshot().create('/dev/bcache0', '/dev/dm-1')
+        self.assertMade()
 
     def test_volume_of_the_templates_size_needs_no_zeroes(self):
         self.snapshot(volume_size=test_connection.GIB).claim('/c')
@@ -62,7 +105,7 @@ class VolumeSnapshotTest(unittest.TestCase):
     def test_lost_data_is_told(self):
         self.dm.snapshot_status.return_value = dm.SnapshotStatus('Invalid')
         for action in (self.snapshot().find,
-                       lambda: self.snapshot().create('/d')):
+                       lambda: self.snapshot().create('/c', '/d')):
             with self.assertRaisesRegex(exception.SnapshotInvalid,
                                         f'{VOLUME} is Invalid'):
                 action()
@@ -74,5 +117,6 @@ class VolumeSnapshotTest(unittest.TestCase):
 
     def test_snapshot_goes_before_its_origin(self):
         self.snapshot().remove()
-        self.assertEqual([mock.call(NAME), mock.call(f'{NAME}-origin')],
-                         self.dm.remove.call_args_list)
+        names = [mock.call(NAME), mock.call(f'{NAME}-origin')]
+        self.assertEqual(names, self.dm.wake.call_args_list)
+        self.assertEqual(names, self.dm.remove.call_args_list)

@@ -63,6 +63,21 @@ class DmsetupTest(PrivilegedTestCase):
                       process_input='0 1 zero')],
             self.execute.call_args_list)
 
+    def test_another_table(self):
+        dmsetup.load('n', '0 2 zero', True)
+        dmsetup.load('n', '0 2 zero', False)
+        dmsetup.resume('n')
+        dmsetup.clear('n')
+        self.assertEqual([
+            mock.call('dmsetup', 'load', 'n', '--readonly',
+                      process_input='0 2 zero'),
+            mock.call('dmsetup', 'load', 'n', process_input='0 2 zero'),
+            # a map fails requests while it is being flushed
+            mock.call('dmsetup', 'resume', '--noflush', 'n',
+                      process_input=None),
+            mock.call('dmsetup', 'clear', 'n', process_input=None)],
+            self.execute.call_args_list)
+
     def test_others(self):
         dmsetup.remove('n')
         self.assertEqual(['out', 'out'],
@@ -99,7 +114,15 @@ class BlockdevTest(PrivilegedTestCase):
         blockdev.set_running('sdb')
         opened.assert_called_once_with('/sys/class/block/sdb/device/state',
                                        'w')
-        opened().write.assert_called_once_with('running')
+        # without the end of the line, the kernel refuses it
+        opened().write.assert_called_once_with('running\n')
+
+    def test_rescan(self):
+        opened = self.patch(blockdev, 'open', mock.mock_open(), create=True)
+        blockdev.rescan('sdb')
+        opened.assert_called_once_with('/sys/class/block/sdb/device/rescan',
+                                       'w')
+        opened().write.assert_called_once_with('1')
 
     def test_number(self):
         self.assertEqual(os.stat('/dev/null').st_rdev,

@@ -88,7 +88,9 @@ class VMThunderConnectorTest(unittest.TestCase):
                                        ['volume', 'template']), held)
         self.calls.stack.build.assert_called_once_with(self.volume.template)
         self.snapshot.claim.assert_called_once_with('/dev/bcache0')
-        self.snapshot.create.assert_called_once_with('/dev/dm-1')
+        self.snapshot.create.assert_called_once_with('/dev/bcache0',
+                                                     '/dev/dm-1')
+        self.calls.paths.resize.assert_not_called()
         self.calls.paths.connect.assert_called_once_with(self.volume.diff)
         self.assertEqual([], self.torn_down())
 
@@ -268,9 +270,49 @@ class VMThunderConnectorTest(unittest.TestCase):
         self.assertEqual('/dev/mapper', self.connector.get_search_path())
         self.assertEqual([], self.connector.get_all_available_volumes())
 
-    def test_extend_says_that_it_is_not_there(self):
-        with self.assertRaisesRegex(exception.NotSupported, 'Extending'):
+    def test_map_from_before_an_extension(self):
+        self.snapshot.fits.return_value = False
+        self.connector.connect_volume(self.data)
+        self.snapshot.fits.assert_called_once_with('/dev/dm-1')
+        names = [name for name, *_args in self.calls.mock_calls]
+        self.assertLess(names.index('paths.connect'),
+                        names.index('paths.resize'))
+        self.assertLess(names.index('paths.resize'),
+                        names.index('snapshot.create'))
+
+    def test_extend(self):
+        self.calls.stack.cached = '/dev/bcache0'
+        self.snapshot.find.return_value = self.path
+        self.snapshot.size = 7 << 30
+        self.calls.paths.resize.side_effect = (
+            lambda diff: self.assertEqual(['volume'], self.held) or
+            '/dev/dm-1')
+        self.assertEqual(7 << 30, self.connector.extend_volume(self.data))
+        self.calls.paths.resize.assert_called_once_with(self.volume.diff)
+        self.snapshot.create.assert_called_once_with('/dev/bcache0',
+                                                     '/dev/dm-1')
+        self.assertEqual([], self.torn_down())
+
+    @ddt.data((None, 'device'), ('/dev/bcache0', None))
+    @ddt.unpack
+    def test_extend_what_is_not_attached(self, cached, device):
+        self.calls.stack.cached = cached
+        self.snapshot.find.return_value = device
+        with self.assertRaisesRegex(exception.NotAttached,
+                                    self.volume.volume_id):
             self.connector.extend_volume(self.data)
+        self.calls.paths.resize.assert_not_called()
+        self.assertEqual([], self.torn_down())
+
+    def test_failed_extension_spares_the_volume(self):
+        self.calls.stack.cached = '/dev/bcache0'
+        self.snapshot.find.return_value = self.path
+        self.calls.paths.resize.side_effect = (
+            exception.MultipathError(what='x', reason='y'))
+        self.assertRaises(exception.MultipathError,
+                          self.connector.extend_volume, self.data)
+        self.snapshot.create.assert_not_called()
+        self.assertEqual([], self.torn_down())
 
     def test_set_execute_reaches_iscsi(self):
         self.connector.set_execute(print)
