@@ -68,9 +68,10 @@ class DeviceBusy(VMThunderException):
 class SnapshotInvalid(VMThunderException):
     """The kernel declared a volume's snapshot invalid."""
 
-    message = _('The snapshot of volume %(volume)s is %(state)s: its data '
-                'cannot be read any more. Restore the volume from a backup '
-                'or make it again from its image.')
+    message = _('The snapshot of volume %(volume)s is %(state)s, since an I/O '
+                'error in its diff: nothing can be read or written any more. '
+                'Detach the volume, see to the cause, and attach it again: '
+                'it has all that was written before.')
 
 
 class NotAttached(VMThunderException):

@@ -49,7 +49,7 @@ class VolumeSnapshot:
     def find(self) -> Optional[str]:
         """Return the volume's device if it is there and sound.
 
-        :raises SnapshotInvalid: it is there, and its data is lost.
+        :raises SnapshotInvalid: it is there, and the kernel gave it up.
         """
         if dm.find(self._name) is None:
             return None
@@ -80,7 +80,7 @@ class VolumeSnapshot:
         :param diff: multipath map of the volume's diff.
         :returns: path of the volume's device.
         :raises DiffTooSmall: the diff could overflow.
-        :raises SnapshotInvalid: the diff says that its data is lost.
+        :raises SnapshotInvalid: the kernel gave it up earlier.
         """
         size = max(self._volume.volume_size, self.size,
                    exceptionstore.volume_size(sysfs.size(diff), self._chunk))
