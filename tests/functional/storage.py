@@ -18,9 +18,14 @@ import subprocess
 
 _TARGET = pathlib.Path('/sys/kernel/config/target')
 _CINDER = pathlib.Path('/var/lib/cinder')
-# Kept: a few lock files for all templates there will ever be, and what the
-# coordinator itself has.
-_KEPT = re.compile(r'cinder-vmthunder-template-..|groups|tmp')
+# Kept: a few lock files for all templates there will ever be, what the
+# coordinator itself has, and what cinder-backup and os-brick leave.
+_KEPT = re.compile(r'cinder-vmthunder-template-..|groups|tmp|'
+                   r'cinder-cleanup_incomplete_backups_\d+|'
+                   r'os-brick-connect_.*')
+# What begins with these has to do with a volume or snapshot, or with what
+# somebody does with one.
+_OF_VOLUMES = ('volume-', '_snapshot-', 'view-', 'origin-', 'replacement-')
 
 
 def exports(volume_id: str = '') -> list[str]:
@@ -30,11 +35,11 @@ def exports(volume_id: str = '') -> list[str]:
             if name.is_dir() and volume_id in name.name]
 
 
-def logical_volumes(group: str, prefix: str) -> list[str]:
+def _logical_volumes(group: str) -> list[str]:
     listed = subprocess.run(
         ['lvs', '--noheadings', '-o', 'lv_name', group], check=True,
         capture_output=True, text=True).stdout.split()
-    return [name for name in listed if name.startswith(prefix)]
+    return [name for name in listed if name.startswith(_OF_VOLUMES)]
 
 
 def templates(group: str, image_id: str) -> list[str]:
@@ -51,8 +56,9 @@ def leftovers(group: str) -> list[str]:
     Templates are not counted.
     """
     left = exports()
-    left += logical_volumes(group, 'volume-')
-    left += logical_volumes(group, '_snapshot-')
+    left += _logical_volumes(group)
+    left += [path.name for path in
+             pathlib.Path('/dev/mapper').glob('vmthunder-assembly-*')]
     left += [str(path) for path in (_CINDER / 'conversion').iterdir()]
     left += [str(path) for path in (_CINDER / 'locks').iterdir()
              if not _KEPT.fullmatch(path.name)]
