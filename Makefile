@@ -32,6 +32,11 @@ ci: lab
 unit lint pep8 mypy: venv
 	@$(PYTHON_VENV) -m tools.run_tests $@
 
+# Each 40 steps are a sequence, of a seed of its own.
+model: export VMTHUNDER_MODEL_STEPS ?= 400
+model: export VMTHUNDER_MODEL_SEED ?= 1000
+model: export VMTHUNDER_MODEL_VERBOSE ?= 1
+
 functional contract failures model storm tempest steps: lab
 	@$(PYTHON_VENV) -m tools.run_tests $@
 

@@ -198,10 +198,10 @@ class Together:
             return counts
 
 
-def _lab(name: str, stride: int, *choice: str) -> Tests:
+def _lab(name: str, stride: int, *choice: str, limit: float = 3600) -> Tests:
     """Return functional tests that share a lab of their own."""
     return Tests(name, './tests/functional', ('--serial', *choice), SANDBOX,
-                 lines=True, limit=3600, stride=stride)
+                 lines=True, limit=limit, stride=stride)
 
 
 # Those that need the Cinder backend and some more: about half of the time.
@@ -232,7 +232,7 @@ SUITES: dict[str, Suite] = {
         _lab('users', STRIDE, USERS),
         _lab('driver', STRIDE, f'{DRIVER}|{MODEL}'))),
     'failures': _lab('failures', 1, FAILURES),
-    'model': _lab('model', 1, MODEL),
+    'model': _lab('model', 1, MODEL, limit=4 * 3600),
     'storm': _lab('storm', 1, STORM),
     'tempest': Tests(
         'tempest', '', ('--concurrency', '2', *selection.ALL),

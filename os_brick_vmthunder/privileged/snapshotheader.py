@@ -36,7 +36,9 @@ def make_valid(device: str) -> bool:
     It does so when a single request for new space in the store failed. All
     that was written before is in the store, and nothing was after.
 
-    :param device: of the store; no snapshot may work on it.
+    A snapshot that works on the store doesn't notice.
+
+    :param device: of the store.
     :returns: whether the kernel had given it up.
     """
     handle = os.open(device, os.O_RDWR | os.O_DIRECT)
