@@ -19,9 +19,9 @@ import subprocess
 _TARGET = pathlib.Path('/sys/kernel/config/target')
 _CINDER = pathlib.Path('/var/lib/cinder')
 # Kept: a few lock files for all templates there will ever be, what the
-# coordinator itself has, and what cinder-backup and os-brick leave.
+# coordinator itself has, and what Cinder's other parts and os-brick leave.
 _KEPT = re.compile(r'cinder-vmthunder-template-..|groups|tmp|'
-                   r'cinder-cleanup_incomplete_backups_\d+|'
+                   r'cinder-cleanup_incomplete_backups_\d+|cinder-lioadm|'
                    r'os-brick-connect_.*')
 # What begins with these has to do with a volume or snapshot, or with what
 # somebody does with one.
