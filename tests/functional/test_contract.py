@@ -162,6 +162,7 @@ class ContractTest(volumes_base.VolumesTestCase):
             self.assertIn(f'@{kind}#', getattr(found,
                                                'os-vol-host-attr:host'))
             self.assertHoldsMark(b'one', self.volume)
+        self.remove_portal_locks()
         # the LV of a volume that was moved has nothing to do with a template
         self.assertEqual([], self.cloud.storage.call(
             volumes_base.storage.exports))

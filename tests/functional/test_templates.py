@@ -17,9 +17,9 @@ import uuid
 
 from cinder import exception as cinder_exception
 
-from cinder_vmthunder import diffs
 from cinder_vmthunder import exception
 from os_brick_vmthunder import connection
+from os_brick_vmthunder import exceptionstore
 from tests.functional import base
 from tests.functional import initiator
 from tests.functional import steps
@@ -94,7 +94,8 @@ class ImportTest(TemplatesTestCase):
         # two MiB are data, the rest is zeroes, some of them written out
         self.assertLess(template['used'] * LV_SIZE, 3 * MIB)
         diff = self.call(volumes.volumes)[f'volume-{volume}']
-        self.assertGreaterEqual(diff['size'], diffs.store_size(1 << 30, 8192))
+        self.assertGreaterEqual(diff['size'], exceptionstore.store_size(
+            1 << 30, 8192))
         self.assertEqual(bytes(8192),
                          self.call(volumes.read, diff['path'], 8192))
         self.assertEqual([], self.call(volumes.remains))

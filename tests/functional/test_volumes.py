@@ -121,9 +121,7 @@ class VolumesTest(volumes_base.VolumesTestCase):
         self.assertReads(b'plain', moved, 8 * MIB)
         self.assertReads(bytes(4096), moved, 0)
         self.detach(moved)
-        for host in self.hosts:  # os-brick leaves them of iSCSI volumes
-            host.run(f'rm -f {brick.LOCKS}/os-brick-'
-                     f'connect_to_iscsi_portal-*', shell=True)
+        self.remove_portal_locks()
 
     def attach_plain(self, host: lab.Host, volume: str,
                      connector: attachments.Properties

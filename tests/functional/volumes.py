@@ -168,6 +168,8 @@ def make_driver(check: bool = False, **options: Any
     made._exports._attachments._db = made.db
     made.target_driver.db = made._exports._diff_target.db = made.db
     made._exports._assembly_target.db = made.db
+    # nor would volumes be found whose attachments nobody keeps
+    setattr(made._attachments, 'of_busy_volumes', lambda *_: [])
     if check:
         made.check_for_setup_error()
     return made

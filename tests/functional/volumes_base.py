@@ -201,6 +201,12 @@ class VolumesTestCase(controlplane_base.ControlPlaneTestCase):
         attachment.host.call(compute.write, attachment.device_path, offset,
                              data)
 
+    def remove_portal_locks(self) -> None:
+        """Remove the lock files that os-brick leaves of iSCSI volumes."""
+        for host in self.hosts:
+            host.run(f'rm -f {brick.LOCKS}/os-brick-'
+                     f'connect_to_iscsi_portal-*', shell=True)
+
     def assertWaits(self, wanted: typing.Callable[[], bool],
                     timeout: float = POLL_TIMEOUT) -> None:
         """Wait until something holds."""
