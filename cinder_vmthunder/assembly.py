@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """Volumes put together on the backend's own host.
 
     thin snapshot of the template (+) zero to the volume's size = origin
@@ -91,12 +90,8 @@ class Assemblies:
         :param name: of its diff.
         :raises AssemblyFailed: somebody uses it.
         """
-        if not self.is_built(name):
-            return
-        with _translated(name):
-            dm.remove(_device(name))
-            dm.remove(_origin_device(name))
-        self._group.delete(_origin_name(name))
+        if self.is_built(name):
+            self._remove_with(name)
 
     @contextlib.contextmanager
     def view(self, diff: diffs.Diff) -> Iterator[str]:
@@ -109,7 +104,7 @@ class Assemblies:
             with self._copy(diff, name) as copy:
                 yield self.build(copy)
         finally:
-            self._remove_view(name)
+            self._remove_with(name, name)
 
     def collect(self, volumes: list[volumegroup.LogicalVolume],
                 is_exported: Callable[[str], bool]) -> None:
@@ -140,11 +135,9 @@ class Assemblies:
                              {_ORIGIN: diff.template_id}, read_only=True)
 
     def _origin_table(self, diff: diffs.Diff) -> list[dm.Target]:
-        template = self._group.activate(_origin_name(diff.name))
-        filled = min(diff.template_size, diff.volume_size) // diffs.SECTOR
-        empty = diff.volume_size // diffs.SECTOR - filled
-        table: list[dm.Target] = [dm.Linear(0, filled, template)]
-        return table + ([dm.Zero(filled, empty)] if empty else [])
+        return dm.padded(self._group.activate(_origin_name(diff.name)),
+                         diff.template_size // diffs.SECTOR,
+                         diff.volume_size // diffs.SECTOR)
 
     def _table(self, diff: diffs.Diff) -> list[dm.Target]:
         return [dm.Snapshot(0, diff.volume_size // diffs.SECTOR,
@@ -165,9 +158,12 @@ class Assemblies:
                 stack.enter_context(locks.view_lock(name))
             yield copy
 
-    def _remove_view(self, name: str) -> None:
-        self.remove(name)
-        self._group.delete(name, _origin_name(name))
+    def _remove_with(self, name: str, *others: str) -> None:
+        """Take a volume apart; remove its origin, and other LVs with it."""
+        with _translated(name):
+            dm.remove(_device(name))
+            dm.remove(_origin_device(name))
+        self._group.delete(_origin_name(name), *others)
 
     def _collect_view(self, view: volumegroup.LogicalVolume) -> None:
         diff = diffs.parse(view)
@@ -180,7 +176,7 @@ class Assemblies:
                 if is_left:
                     LOG.warning('Removing %s, which was left over.',
                                 view.name)
-                    self._remove_view(view.name)
+                    self._remove_with(view.name, view.name)
 
     def _collect_origin(self, origin: volumegroup.LogicalVolume,
                         there: set[str],
@@ -191,8 +187,7 @@ class Assemblies:
         with locks.template_lock(origin.tags[_ORIGIN], wait=False) as held:
             if held and not is_exported(name):
                 LOG.warning('Removing %s, which was left over.', origin.name)
-                self.remove(name)
-                self._group.delete(origin.name)
+                self._remove_with(name)
 
 
 @contextlib.contextmanager

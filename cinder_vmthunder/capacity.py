@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """How much of a thin pool has been promised."""
 
 from typing import Iterable

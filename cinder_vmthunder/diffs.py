@@ -131,7 +131,7 @@ class Diffs:
         self._make(name, lambda: self._group.snapshot(
             source.name, name, diff.tags))
         if volume_size > source.volume_size:
-            self.extend(diff, volume_size)
+            self._group.extend(name, self._size(diff))
         return diff
 
     def activate(self, diff: Diff) -> str:
@@ -150,13 +150,14 @@ class Diffs:
                         'before the error.', diff.name)
         return device
 
-    def extend(self, diff: Diff, volume_size: int) -> None:
+    def extend(self, diff: Diff, volume_size: int) -> Diff:
         """Give a diff the room that a larger volume needs.
 
         :param volume_size: bytes.
         """
-        self._group.extend(diff.name, self._size(dataclasses.replace(
-            diff, volume_size=volume_size)))
+        diff = dataclasses.replace(diff, volume_size=volume_size)
+        self._group.extend(diff.name, self._size(diff))
+        return diff
 
     def replace(self, diff: Diff) -> None:
         """Put the LV named by :func:`replacement` in the place of a diff.

@@ -22,7 +22,6 @@ along and the next to come finds it or makes it.
 """
 
 import contextlib
-import dataclasses
 import socket
 from typing import Any, Iterator
 
@@ -132,9 +131,7 @@ class Exports:
         :param size: bytes.
         """
         with locks.template_lock(diff.template_id):
-            self._diffs.extend(diff, size)
-            self._assemblies.extend(
-                dataclasses.replace(diff, volume_size=size))
+            self._assemblies.extend(self._diffs.extend(diff, size))
 
     def collect(self, volumes: list[volumegroup.LogicalVolume]) -> None:
         """Remove what somebody was killed over.

@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """LVs that are to become, or could become, volumes and snapshots of Cinder.
 
 Those that were such before keep their tags, and so what they are.

@@ -190,6 +190,18 @@ class SnapshotStatus:
         return self.state == 'valid'
 
 
+def padded(device: str, filled: int, length: int) -> list[Target]:
+    """Return the table of a device's beginning with zeroes behind it.
+
+    :param filled: sectors of the device.
+    :param length: sectors of all.
+    """
+    filled = min(filled, length)
+    table: list[Target] = [Linear(0, filled, device)]
+    return table + ([Zero(filled, length - filled)]
+                    if length > filled else [])
+
+
 def path_of(name: str) -> str:
     """Return the path of the device of a name."""
     return f'/dev/mapper/{name}'

@@ -118,11 +118,8 @@ class VolumeSnapshot:
     def _make_origin(self, cached: str, size: int) -> None:
         template = self._volume.template.size // connection.SECTOR
         length = max(size // connection.SECTOR, dm.length(self._origin_name))
-        table: list[dm.Target] = [dm.Linear(0, template, cached, 0)]
-        if length > template:
-            table.append(dm.Zero(template, length - template))
-        dm.create(self._origin_name, self._uuid('origin'), table,
-                  readonly=True)
+        dm.create(self._origin_name, self._uuid('origin'),
+                  dm.padded(cached, template, length), readonly=True)
 
     def _uuid(self, kind: str) -> str:
         return f'VMTHUNDER-{kind}-{self._volume.volume_id}'

@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """The first sectors of a dm-snapshot's persistent exception store.
 
 From drivers/md/dm-snap-persistent.c: a magic number, then whether the

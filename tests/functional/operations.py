@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """What Cinder's manager does with a volume that exists, on a storage host.
 
 See ``volumes``: every call may be made, and killed, in a process of its own.

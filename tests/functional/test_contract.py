@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """What Cinder's users do with volumes, on volumes made from images."""
 
 import hashlib

@@ -213,6 +213,7 @@ class DeviceMapper:
 
     Linear, Zero, Snapshot = dm.Linear, dm.Zero, dm.Snapshot
     path_of = staticmethod(dm.path_of)
+    padded = staticmethod(dm.padded)
 
     def __init__(self):
         self.devices = {}  # table by name, in the order they were made

@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """Cinder's own tests of what a driver's interface must be."""
 
 # The driver registers itself when imported, which Cinder's tests look at.
