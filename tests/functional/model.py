@@ -158,25 +158,25 @@ class Cloud:
     def snapshot(self, volume: Volume) -> Snapshot:
         snapshot = Snapshot(*self._new_id('snapshot'), volume, volume.image,
                             volume.content)
-        self._on_storage(modelstorage.snapshot, volume.id, snapshot.id)
+        self._on_storage(modelstorage.run, 'snapshot', volume.id, snapshot.id)
         self.snapshots.append(snapshot)
         return snapshot
 
     def from_snapshot(self, snapshot: Snapshot, gib: int) -> Volume:
         volume = self._new_volume(snapshot.image, snapshot.content, gib)
-        self._on_storage(modelstorage.from_snapshot, snapshot.volume.id,
+        self._on_storage(modelstorage.run, 'from_snapshot', snapshot.volume.id,
                          snapshot.id, volume.id, gib)
         self.volumes.append(volume)
         return volume
 
     def clone(self, source: Volume, gib: int) -> Volume:
         volume = self._new_volume(source.image, source.content, gib)
-        self._on_storage(modelstorage.clone, source.id, volume.id, gib)
+        self._on_storage(modelstorage.run, 'clone', source.id, volume.id, gib)
         self.volumes.append(volume)
         return volume
 
     def extend(self, volume: Volume, gib: int) -> None:
-        self._on_storage(modelstorage.extend, volume.id, gib)
+        self._on_storage(modelstorage.run, 'extend', volume.id, gib)
         if volume.host:
             self._call(volume.host, modelhosts.extended, volume.info,
                        volume.path)
@@ -184,12 +184,12 @@ class Cloud:
 
     def revert(self, snapshot: Snapshot) -> None:
         volume = snapshot.volume
-        self._on_storage(modelstorage.revert, volume.id, snapshot.id)
+        self._on_storage(modelstorage.run, 'revert', volume.id, snapshot.id)
         volume.image = snapshot.image
         volume.content = snapshot.content.resized(volume.content.size)
 
     def reimage(self, volume: Volume, image: Image) -> None:
-        self._on_storage(modelstorage.reimage, volume.id, image.id)
+        self._on_storage(modelstorage.run, 'reimage', volume.id, image.id)
         volume.image = image
         volume.content = image.content.resized(volume.content.size)
 

@@ -22,6 +22,7 @@ from cinder_vmthunder import exception
 from cinder_vmthunder import templates
 from tests.functional import modelcontent
 from tests.functional import modelhosts
+from tests.functional import operations
 from tests.functional import storage
 from tests.functional import volumes
 
@@ -54,37 +55,9 @@ def create(volume_id: str, image_id: str, size: int) -> None:
     assert volumes.create(volume_id, image_id, size, **_OPTIONS)
 
 
-def snapshot(volume_id: str, snapshot_id: str) -> None:
-    _driver().create_snapshot(_snapshot(volume_id, snapshot_id))
-
-
-def from_snapshot(volume_id: str, snapshot_id: str, new_id: str,
-                  size: int) -> None:
-    _driver().create_volume_from_snapshot(
-        _new(new_id, size), _snapshot(volume_id, snapshot_id))
-
-
-def clone(volume_id: str, new_id: str, size: int) -> None:
-    _driver().create_cloned_volume(_new(new_id, size),
-                                   volumes.stored(volume_id))
-
-
-def extend(volume_id: str, size: int) -> None:
-    volume = volumes.stored(volume_id)
-    _driver().extend_volume(volume, size)
-    volumes.store(volume, size=size)
-
-
-def revert(volume_id: str, snapshot_id: str) -> None:
-    _driver().revert_to_snapshot(
-        context.get_admin_context(), volumes.stored(volume_id),
-        _snapshot(volume_id, snapshot_id))
-
-
-def reimage(volume_id: str, image_id: str) -> None:
-    _driver().copy_image_to_volume(
-        context.get_admin_context(), volumes.stored(volume_id),
-        volumes.ImageService(), image_id)
+def run(name: str, *args: Any) -> None:
+    """Do what Cinder's manager does, see :mod:`.operations`."""
+    operations.run(name, *args, **_OPTIONS)
 
 
 def attach_refused(volume_id: str, connector: Connector) -> None:
@@ -107,10 +80,8 @@ def restart(attached: Sequence[tuple[str, Connector]]) -> None:
 def tidy_up(needed: frozenset[str]) -> list[str]:
     """Run the periodic pass; return what is wrong afterwards."""
     made = _driver()
-    found = made._group.volumes()
-    made._diffs.collect(found)
-    made._exports.collect(found)
-    made._templates.collect(found)
+    operations.tidy_up(made)
+    made._templates.collect(made._group.volumes())
     there = templates_of(made)
     return ([] if set(there) == needed else
             [f'templates of {sorted(there)} instead of {sorted(needed)}'])
@@ -121,12 +92,10 @@ def delete_all(deletions: Sequence[Deletion]) -> list[str]:
     made, wrong = _driver(), []
     for deletion in deletions:
         if deletion.snapshot_id:
-            made.delete_snapshot(_snapshot(deletion.volume_id,
-                                           deletion.snapshot_id))
+            operations.delete_snapshot(made, deletion.volume_id,
+                                       deletion.snapshot_id)
         else:
-            volume = volumes.stored(deletion.volume_id)
-            made.remove_export(None, volume)
-            made.delete_volume(volume)
+            operations.delete(made, deletion.volume_id)
         there = templates_of(made)
         wrong += [f'no template of {image} after {deletion}'
                   for image in deletion.needed - set(there)]
@@ -153,17 +122,3 @@ def templates_of(made: volumes.driver.VMThunderDriver) -> dict[str, str]:
 
 def _driver() -> volumes.driver.VMThunderDriver:
     return volumes.make_driver(**_OPTIONS)
-
-
-def _new(volume_id: str, size: int) -> volumes.Volume:
-    volume = volumes.volume_of(volume_id, size)
-    volumes.store(volume)
-    return volume
-
-
-def _snapshot(volume_id: str, snapshot_id: str) -> volumes.Volume:
-    """Return as much of a snapshot as the driver looks at."""
-    volume = volumes.stored(volume_id)
-    return volumes.Volume(
-        id=snapshot_id, name=f'snapshot-{snapshot_id}', volume=volume,
-        volume_name=volume.name, volume_size=volume.size)
