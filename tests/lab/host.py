@@ -193,7 +193,8 @@ class Host:
             str(sandbox.PROJECT / 'tests/lab/init.py'), str(specification)]
         # The kernel keeps the host's memory in a file of this directory.
         environment = {'TMPDIR': str(self.directory / 'tmp'),
-                       'PATH': os.environ['PATH']}
+                       'PATH': os.environ['PATH'],
+                       'LD_PRELOAD': str(sandbox.XSTATE)}
         with open(self.console, 'ab') as console:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=console,

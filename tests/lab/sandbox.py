@@ -39,6 +39,8 @@ from tests.lab import network
 STATE = pathlib.Path('/mnt/lab')
 
 KERNEL = 'linux.uml'
+# What it needs on newer CPUs, see xstate.c.
+XSTATE = STATE / 'xstate.so'
 
 # The project's root directory.
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
@@ -120,6 +122,7 @@ def _check_machine() -> None:
     for program, package in (('unshare', 'util-linux'),
                              ('setpriv', 'util-linux'),
                              ('ip', 'iproute2'), ('tc', 'iproute2'),
+                             ('gcc', 'gcc'),
                              ('mkfs.ext4', 'e2fsprogs')):
         if shutil.which(program) is None:
             missing.append('%s (Debian package %s)' % (program, package))
@@ -219,6 +222,8 @@ def _main_inside(command: list[str]) -> int:
     temporary = STATE / 'tmp'
     temporary.mkdir(parents=True)
     temporary.chmod(0o1777)
+    subprocess.run(['gcc', '-O2', '-shared', '-fPIC', '-o', XSTATE,
+                    PROJECT / 'tests/lab/xstate.c'], check=True)
     network.create_bridges()
     _MARK.write_text(os.readlink('/proc/self/ns/pid'))
     os.environ['TMPDIR'] = str(temporary)
