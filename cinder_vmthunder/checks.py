@@ -36,7 +36,8 @@ def check_options(backend: str, configuration: Any) -> None:
     """
     wanted = {'target_helper': ('lioadm',),
               'target_protocol': ('iscsi',),
-              'lvm_type': ('thin', 'auto')}
+              'lvm_type': ('thin', 'auto'),
+              'lvm_mirrors': (0,)}
     for option, values in wanted.items():
         value = configuration.safe_get(option)
         if value not in values:

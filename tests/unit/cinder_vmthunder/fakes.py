@@ -308,12 +308,14 @@ def backend(**values):
     name = f'backend{len(values)}'
     cfg.CONF.register_group(cfg.OptGroup(name))
     settings = configuration.Configuration([], config_group=name)
-    values = {'volume_group': GROUP, 'lvm_type': 'thin',
+    values = {'volume_group': GROUP, 'lvm_type': 'thin', 'lvm_mirrors': 0,
               'target_helper': 'lioadm', 'target_protocol': 'iscsi',
               'target_ip_address': '10.0.0.1',
               'target_secondary_ip_addresses': ['fd00::1'],
               'target_port': 3260, 'target_prefix': PREFIX,
               'volume_backend_name': None, 'vmthunder_relay_networks': [],
+              'reserved_percentage': 0, 'max_over_subscription_ratio': '20',
+              'filter_function': None, 'goodness_function': None,
               **values}
     settings.safe_get = values.get
     settings.append_config_values = lambda options: None

@@ -251,13 +251,14 @@ class SetupTest(DriverTestCase):
 
     @ddt.data(('target_helper', 'tgtadm', 'set target_helper = lioadm'),
               ('target_protocol', 'nvmet_tcp', 'target_protocol = iscsi'),
-              ('lvm_type', 'default', 'set lvm_type = thin'))
+              ('lvm_type', 'default', 'set lvm_type = thin'),
+              ('lvm_mirrors', 1, 'set lvm_mirrors = 0'))
     @ddt.unpack
     def test_option(self, name, value, words):
         values = {'target_helper': 'lioadm', 'target_protocol': 'iscsi',
-                  'lvm_type': 'thin', name: value}
+                  'lvm_type': 'thin', 'lvm_mirrors': 0, name: value}
         self.driver.configuration.safe_get = values.get
-        self.assertNotReady(words, value)
+        self.assertNotReady(words, f'{name} is {value}')
         self.base.assert_not_called()
 
     @ddt.data('10.0.0.0/33', 'storage')
