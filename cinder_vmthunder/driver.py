@@ -29,7 +29,6 @@ from oslo_utils import units
 
 from cinder_vmthunder import assembly
 from cinder_vmthunder import attachments
-from cinder_vmthunder import capacity
 from cinder_vmthunder import checks
 from cinder_vmthunder import credentials
 from cinder_vmthunder import diffs
@@ -40,6 +39,7 @@ from cinder_vmthunder import locks
 from cinder_vmthunder import manageable
 from cinder_vmthunder import options
 from cinder_vmthunder import relays
+from cinder_vmthunder import statistics
 from cinder_vmthunder import targets
 from cinder_vmthunder import templates
 from cinder_vmthunder import volumegroup
@@ -316,24 +316,11 @@ class VMThunderDriver(lvm.LVMVolumeDriver):
 
     def _update_volume_stats(self) -> None:
         """Tell the scheduler about the backend, and tidy up templates."""
-        super()._update_volume_stats()
-        if not self._stats:
-            return
         volumes = self._group.volumes()
         self._diffs.collect(volumes)
         self._exports.collect(volumes)
         self._templates.collect(volumes)
-        found = templates.find(volumes)
-        self._stats['vendor_name'] = 'VMThunder'
-        for pool in self._stats['pools']:
-            pool['vmthunder'] = True
-            pool['multiattach'] = False
-            pool['online_extend_support'] = True
-            pool['provisioned_capacity_gb'] = _in_gib(
-                capacity.provisioned(volumes))
-            pool['vmthunder_templates'] = len(found)
-            pool['vmthunder_templates_gb'] = _in_gib(
-                sum(template.used_space for template in found))
+        self._stats = statistics.of_backend(self, self._group, volumes)
 
     def _export_busy_volumes(self) -> None:
         """Make those exports again that Cinder's manager will not."""
@@ -363,7 +350,3 @@ class VMThunderDriver(lvm.LVMVolumeDriver):
             name=name, template_id=template.id, template_size=template.size,
             chunk_sectors=self.configuration.vmthunder_chunk_size,
             volume_size=volume.size * units.Gi)
-
-
-def _in_gib(size: int) -> float:
-    return round(size / units.Gi, 2)

@@ -28,6 +28,7 @@ from cinder import utils
 from oslo_concurrency import processutils
 
 from cinder_vmthunder import exception
+from cinder_vmthunder.i18n import _
 
 _PREFIX = 'vmthunder.'
 _COLUMNS = ('lv_name', 'lv_size', 'lv_attr', 'lv_tags', 'data_percent',
@@ -88,6 +89,20 @@ class VolumeGroup:
                 return None
             raise
         return _parse(lines[0]) if lines else None
+
+    def pool_among(self, volumes: list[LogicalVolume]) -> LogicalVolume:
+        """Return the thin pool.
+
+        :param volumes: all LVs.
+        :raises VolumeGroupFailed: it isn't there.
+        """
+        for volume in volumes:
+            if volume.name == self.pool_name:
+                return volume
+        raise exception.VolumeGroupFailed(
+            action='find', name=f'{self.name}/{self.pool_name}',
+            reason=_('the thin pool is gone; restore it, or make it again '
+                     'and start cinder-volume again'))
 
     def free_space(self) -> int:
         """Return the bytes that the thin pool has left."""

@@ -191,6 +191,34 @@ class RetentionTest(TemplatesTestCase):
         self.assertEqual([], self.templates())
 
 
+class StatisticsTest(TemplatesTestCase):
+
+    def test_they_are_as_lvms(self):
+        self.create()
+        (template,) = self.templates()
+        ours, lvms = self.call(volumes.statistics_of_both, str(uuid.uuid4()))
+        (pool,), (lvms_pool,) = ours.pop('pools'), lvms.pop('pools')
+
+        self.assertEqual('VMThunder', ours.pop('vendor_name'))
+        self.assertEqual('Open Source', lvms.pop('vendor_name'))
+        self.assertEqual(lvms, ours)
+
+        # LVM counts what a template could take if it could be written
+        extra = (lvms_pool.pop('provisioned_capacity_gb') -
+                 pool.pop('provisioned_capacity_gb'))
+        self.assertAlmostEqual(
+            template['size'] * (1 - template['used']) / (1 << 30),
+            extra, delta=0.02)
+        self.assertEqual((False, True), (pool.pop('multiattach'),
+                                         lvms_pool.pop('multiattach')))
+        self.assertEqual(
+            {'vmthunder': True, 'online_extend_support': True,
+             'vmthunder_templates': 1, 'vmthunder_templates_gb': 0.0},
+            {name: pool.pop(name) for name in set(pool) - set(lvms_pool)})
+        self.assertEqual(lvms_pool, pool)
+        self.assertEqual(4, pool['total_volumes'])
+
+
 class AttachTest(TemplatesTestCase):
 
     def test_attach_and_detach(self):

@@ -142,7 +142,7 @@ def make_driver(check: bool = False, **options: Any
     """Return the driver.
 
     :param check: as the service does at its start. It takes many commands,
-        and only plain volumes and statistics need what comes of it.
+        and only plain volumes need what comes of it.
     """
     cheapforks.use()
     privileged.default.set_client_mode(False)
@@ -323,7 +323,21 @@ def restart(volume_id: str, connector: dict[str, Any]) -> None:
 
 def statistics(**options: Any) -> dict[str, Any]:
     """Let the periodic pass run."""
-    return make_driver(True, **options).get_volume_stats(refresh=True)
+    return make_driver(**options).get_volume_stats(refresh=True)
+
+
+def statistics_of_both(volume_id: str
+                       ) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what the driver says, and what Cinder's LVM driver would.
+
+    :param volume_id: of a blank volume, which is there meanwhile.
+    """
+    made, volume = make_driver(True), volume_of(volume_id)
+    made.create_volume(volume)
+    ours = made.get_volume_stats(refresh=True)
+    driver.lvm.LVMVolumeDriver._update_volume_stats(made)
+    made.delete_volume(volume)
+    return ours, made.get_volume_stats()
 
 
 def tidy_up(**options: Any) -> None:

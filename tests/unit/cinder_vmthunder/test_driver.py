@@ -13,6 +13,7 @@
 """Tests of the driver as Cinder calls it."""
 
 import contextlib
+import time
 import types
 import unittest
 from unittest import mock
@@ -326,48 +327,23 @@ class SetupTest(DriverTestCase):
 class StatisticsTest(DriverTestCase):
 
     def update(self):
-        def base(instance):
-            instance._stats = {'pools': [{'pool_name': 'VMThunder'}]}
-        with mock.patch.object(lvm.LVMVolumeDriver, '_update_volume_stats',
-                               base):
-            self.driver._update_volume_stats()
+        self.lvm.commands.clear()
+        self.driver._update_volume_stats()
         return self.driver._stats['pools'][0]
 
-    def test_pool(self):
-        self.assertEqual(
-            {'pool_name': 'VMThunder', 'vmthunder': True,
-             'multiattach': False, 'online_extend_support': True,
-             'provisioned_capacity_gb': 0,
-             'vmthunder_templates': 0, 'vmthunder_templates_gb': 0},
-            self.update())
-        self.create()
-        self.lvm.used[self.template().name] = 50 * MIB
-        self.assertEqual((1, 0.05), (
-            self.update()['vmthunder_templates'],
-            self.driver._stats['pools'][0]['vmthunder_templates_gb']))
-
-    def test_provisioned_is_what_may_come_to_be_taken(self):
-        self.create()
-        self.lvm.used[self.template().name] = 50 * MIB
-        self.driver._group.create('plain', 1 << 30, {})
-        with self.driver._assemblies.view(
-                self.driver._diff(f'volume-{fakes.VOLUME}')):
-            listed = self.driver._group.volumes()
-        diff = self.lvm.volumes[f'volume-{fakes.VOLUME}'][0]
-        self.assertEqual(50 * MIB + (1 << 30) + 2 * diff,
-                         driver.capacity.provisioned(listed))
-
-    def test_templates_are_tidied_up_by_one_command(self):
+    def test_what_is_overdue_goes(self):
         self.create()
         self.driver.delete_volume(fakes.Volume())
-        self.update()
+        self.assertEqual(1, self.update()['vmthunder_templates'])
         self.assertIsNotNone(self.template().unused_since)
-        self.lvm.commands.clear()
         self.update()
-        self.assertEqual(1, len(self.lvm.commands))
+        self.assertEqual([['lvs']], [command[:1] for command in
+                                     self.lvm.commands])
+        with mock.patch('time.time', return_value=time.time() + 1001):
+            self.update()
+        self.assertEqual(0, self.update()['vmthunder_templates'])
 
     def test_group_that_is_not_there(self):
-        with mock.patch.object(lvm.LVMVolumeDriver, '_update_volume_stats'):
-            self.driver._stats = {}
-            self.driver._update_volume_stats()
+        self.lvm.fail['lvs'] = 'Volume group "vg" not found'
+        self.assertRaises(exception.VolumeGroupFailed, self.update)
         self.assertEqual({}, self.driver._stats)

@@ -69,6 +69,14 @@ class VolumeGroupTest(unittest.TestCase):
         self.assertEqual('vg-uuid', self.group.uuid)
         self.assertEqual(2, self.lvm.count('lvs'))
 
+    def test_pool_among(self):
+        self.group.create('one', 8 << 20, {})
+        pool, one = self.group.volumes()
+        self.assertIs(pool, self.group.pool_among([one, pool]))
+        error = self.assertRaises(exception.VolumeGroupFailed,
+                                  self.group.pool_among, [one])
+        self.assertIn('could not find vg/vg-pool', error.msg)
+
     def test_free_space(self):
         self.lvm.used['x'] = 4 << 30
         self.assertAlmostEqual(6 << 30, self.group.free_space(), delta=1024)
