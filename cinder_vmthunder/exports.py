@@ -115,14 +115,14 @@ class Exports:
         """
         with locks.template_lock(diff.template_id):
             if even_if_used:
+                if not self._is_built(diff):
+                    return  # whoever removed it saw to its template's
                 self._diff_target.remove(volume)
             elif not self._diff_target.remove_unless_admitted(volume):
                 return
             self._assemblies.remove(diff.name)
-            siblings = templates.users(self._group.volumes())
-            names = [sibling.name for sibling in
-                     siblings.get(diff.template_id, ())]
-            if not self._diff_target.exported(names):
+            if (self._template_target.is_built(diff.template_id) and
+                    not self._diff_target.exported(self._siblings(diff))):
                 self._template_target.remove_export(diff.template_id)
 
     def extend(self, diff: diffs.Diff, size: int) -> None:
@@ -203,6 +203,15 @@ class Exports:
                 return True
         self._diff_target.terminate_connection(volume, connector)
         return False
+
+    def _is_built(self, diff: diffs.Diff) -> bool:
+        return (self._diff_target.is_built(diff.name) or
+                self._assemblies.is_built(diff.name))
+
+    def _siblings(self, diff: diffs.Diff) -> list[str]:
+        """Return the names of all diffs of a diff's template."""
+        found = templates.users(self._group.volumes())
+        return [sibling.name for sibling in found.get(diff.template_id, ())]
 
     def _make_way(self, volume: Any, diff: diffs.Diff,
                   connector: dict[str, Any]) -> None:

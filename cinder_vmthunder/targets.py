@@ -180,6 +180,10 @@ class DiffTarget(LIOTarget):
         if hosts:
             raise _attached_elsewhere(volume, hosts)
 
+    def is_built(self, name: str) -> bool:
+        """Whether the export of a volume of a name, or a part, is there."""
+        return bool(lio.names(self.iqn(name)))
+
     def exported(self, names: list[str]) -> bool:
         """Whether any volume of these names is exported."""
         return bool(lio.exported([self.iqn(name) for name in names]))
@@ -226,6 +230,10 @@ class TemplateTarget:
     def remove_export(self, template_id: str) -> None:
         with _translated(template_id):
             lio.unexport(self.iqn(template_id))
+
+    def is_built(self, template_id: str) -> bool:
+        """Whether a template's export, or a part of it, is there."""
+        return bool(lio.names(self.iqn(template_id)))
 
     def sessions(self, template_id: str) -> list[str]:
         """Return the initiators that are logged in to a template."""

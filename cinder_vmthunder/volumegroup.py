@@ -114,14 +114,19 @@ class VolumeGroup:
         """Whether a thin LV reads as zeroes where nobody wrote to it."""
         return self._of_pool()[2][7] == 'z'
 
-    @functools.cached_property
+    @property
     def uuid(self) -> str:
-        return self._of_pool()[5]
+        return self._facts[0]
 
-    @functools.cached_property
+    @property
     def extent_size(self) -> int:
         """Bytes."""
-        return int(self._of_pool()[6])
+        return int(self._facts[1])
+
+    @functools.cached_property
+    def _facts(self) -> list[str]:
+        """What never changes of the group."""
+        return self._of_pool()[5:]
 
     def path(self, name: str) -> str:
         return f'/dev/{self.name}/{name}'
@@ -155,10 +160,14 @@ class VolumeGroup:
 
         :param size: bytes, rounded up to whole extents.
         """
-        found = self.get(name)
-        if found is None or found.size < size:
+        try:
             self._run('extend', name, *lvm.LVM.LVM_CMD_PREFIX, 'lvextend',
                       '-L', f'{size}b', f'{self.name}/{name}')
+        except exception.VolumeGroupFailed:
+            # as when there is nothing to do
+            found = self.get(name)
+            if found is None or found.size < size:
+                raise
 
     def rename(self, name: str, new_name: str) -> None:
         with self._translated('rename', name):

@@ -98,7 +98,9 @@ class LVM:
     def lvextend(self, *words):
         volume = self._volume(words[-1])
         size = self._size(words[words.index('-L') + 1])
-        assert size > volume[0], 'the command would fail'
+        if size <= volume[0]:
+            raise processutils.ProcessExecutionError(
+                exit_code=5, stderr='  New size given matches existing size')
         volume[0] = size
         return ''
 
@@ -157,6 +159,7 @@ class LIO:
         from os_brick_vmthunder.privileged import lio
         self.Target = lio.Target
         self.targets = {}
+        self.stores = set()  # also of targets that are gone
         self.acls = {}
         self.logged_in_to = {}
         self.refuse = set()
@@ -164,6 +167,7 @@ class LIO:
     def export(self, target):
         self._check('export', target.iqn)
         self.targets[target.iqn] = target
+        self.stores.add(target.iqn)
         self.acls.setdefault(target.iqn, {})
 
     def unexport(self, iqn, unless_granted=False):
@@ -171,6 +175,7 @@ class LIO:
         if unless_granted and self.acls.get(iqn):
             return False
         self.targets.pop(iqn, None)
+        self.stores.discard(iqn)
         self.acls.pop(iqn, None)
         return True
 
@@ -193,6 +198,9 @@ class LIO:
 
     def exported(self, iqns):
         return [iqn for iqn in iqns if iqn in self.targets]
+
+    def names(self, part):
+        return [iqn for iqn in self.stores.union(self.targets) if part in iqn]
 
     def logged_in(self, pairs):
         return [initiator in self.logged_in_to.get(iqn, ())

@@ -61,6 +61,22 @@ class AttachTest(test_driver.DriverTestCase):
         self.detach(self.other, B)
         self.assertEqual({}, self.lio.targets)
 
+    def test_what_a_killed_removal_left_of_a_template(self):
+        self.attach(self.volume, A)
+        with mock.patch.object(targets.TemplateTarget, 'remove_export',
+                               side_effect=KeyboardInterrupt):
+            self.assertRaises(KeyboardInterrupt, self.detach, self.volume, A)
+        del self.lio.targets[self.template_iqn]
+        self.assertEqual({self.template_iqn}, self.lio.stores)
+        self.driver.remove_export('context', self.volume)
+        self.assertEqual(set(), self.lio.stores)
+
+    def test_delete_what_a_killed_removal_left_of_an_export(self):
+        self.attach(self.volume, A)
+        del self.lio.targets[self.iqn]
+        self.driver.delete_volume(self.volume)
+        self.assertEqual(set(), self.lio.stores)
+
     def test_second_host_is_refused_and_the_first_undisturbed(self):
         self.attach(self.volume, A)
         before = dict(self.lio.targets), dict(self.lio.acls[self.iqn])

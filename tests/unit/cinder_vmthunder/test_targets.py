@@ -229,3 +229,11 @@ class TemplateTargetTest(unittest.TestCase):
             self.assertEqual([], target.sessions(TEMPLATE))
             target.remove_export(TEMPLATE)
             self.assertEqual({}, lio.targets)
+
+    def test_part_of_an_export(self):
+        with fakes.world() as (_lvm, lio):
+            target = targets.TemplateTarget(fakes.backend())
+            self.assertFalse(target.is_built(TEMPLATE))
+            target.create_export(TEMPLATE, '/dev/vg/t', CHAP)
+            lio.targets.clear()
+            self.assertTrue(target.is_built(TEMPLATE))

@@ -67,7 +67,7 @@ class VolumeGroupTest(unittest.TestCase):
         self.assertEqual(('vg-uuid', fakes.EXTENT),
                          (self.group.uuid, self.group.extent_size))
         self.assertEqual('vg-uuid', self.group.uuid)
-        self.assertEqual(2, self.lvm.count('lvs'))
+        self.assertEqual(1, self.lvm.count('lvs'))
 
     def test_pool_among(self):
         self.group.create('one', 8 << 20, {})
@@ -124,7 +124,12 @@ class VolumeGroupTest(unittest.TestCase):
         for size in (10 << 20, 12 << 20, 4 << 20):
             self.group.extend('one', size)
         self.assertEqual(12 << 20, self.group.get('one').size)
-        self.assertEqual(1, self.lvm.count('lvextend'))
+
+    def test_extend_by_one_command(self):
+        self.group.create('one', 8 << 20, {})
+        self.lvm.commands.clear()
+        self.group.extend('one', 12 << 20)
+        self.assertEqual(1, len(self.lvm.commands))
 
     def test_extend_missing(self):
         error = self.assertRaises(exception.VolumeGroupFailed,
