@@ -12,32 +12,47 @@
 
 """LVs and their tags: the truth about what is stored.
 
-Commands and their environment are those that Cinder's LVM driver uses, so
-that Cinder's own rootwrap filters cover them.
+Commands that change something, and their environment, are those that
+Cinder's LVM driver uses, so that Cinder's own rootwrap filters cover them.
 """
 
 import contextlib
 import dataclasses
 import functools
+import itertools
 import os
 from typing import Any, Callable, Iterator
 
 from cinder.brick.local_dev import lvm
 from cinder.privsep import lvm as privsep_lvm
 from cinder import utils
+from os_brick_vmthunder.privileged import lvm as privileged_lvm
 from oslo_concurrency import processutils
 
 from cinder_vmthunder import exception
 from cinder_vmthunder.i18n import _
 
 _PREFIX = 'vmthunder.'
+_REPORT = 'lvs'
 _COLUMNS = ('lv_name', 'lv_size', 'lv_attr', 'lv_tags', 'data_percent',
             'vg_uuid', 'vg_extent_size')
 
 
 def as_root(*command: str) -> tuple[str, str]:
-    """Run a command as Cinder runs its own."""
-    return utils.execute(*command, run_as_root=True)
+    """Run a command as Cinder runs its own, but what only reports at once.
+
+    That is most of them, and a process that is root is there already.
+    """
+    prefix = list(itertools.takewhile(_is_environment, command))
+    program, *arguments = command[len(prefix):]
+    if program != _REPORT:
+        return utils.execute(*command, run_as_root=True)
+    return privileged_lvm.lvs(
+        dict(word.split('=', 1) for word in prefix[1:]), *arguments)
+
+
+def _is_environment(word: str) -> bool:
+    return word == 'env' or '=' in word
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,7 +224,7 @@ class VolumeGroup:
 
     def _lvs(self, what: str) -> list[list[str]]:
         out, _err = self._run(
-            'list', what, *lvm.LVM.LVM_CMD_PREFIX, 'lvs', '--noheadings',
+            'list', what, *lvm.LVM.LVM_CMD_PREFIX, _REPORT, '--noheadings',
             '--unit=b', '--nosuffix', '--separator', '|', '-o',
             ','.join(_COLUMNS), what)
         return [[field.strip() for field in line.split('|')]

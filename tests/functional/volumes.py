@@ -396,6 +396,7 @@ def read(path: str, size: int) -> bytes:
 
 def volumes() -> dict[str, dict[str, Any]]:
     """Return all LVs but the pool, by name."""
+    privileged.default.set_client_mode(False)
     group = driver.volumegroup.VolumeGroup(GROUP)
     return {volume.name: {**vars(volume), 'path': group.path(volume.name)}
             for volume in group.volumes() if not volume.name.endswith('pool')}

@@ -54,6 +54,8 @@ class DriverTestCase(unittest.TestCase):
         self.lvm, self.lio = self.stack.enter_context(fakes.world())
         self.patch('cinder.utils.execute',
                    lambda *command, **_keywords: self.lvm(*command))
+        self.patch('os_brick_vmthunder.privileged.lvm.lvs',
+                   lambda _environment, *words: self.lvm('lvs', *words))
         self.patch('cinder_vmthunder.templates.blockdev')
         self.patch('cinder_vmthunder.images.data_size', return_value=MIB)
         self.patch('cinder_vmthunder.images.write')

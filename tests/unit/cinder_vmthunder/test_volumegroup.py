@@ -163,5 +163,17 @@ class VolumeGroupTest(unittest.TestCase):
 
     def test_commands_run_as_cinders_own(self):
         with mock.patch('cinder.utils.execute') as execute:
-            volumegroup.as_root('lvs', 'vg')
-        execute.assert_called_once_with('lvs', 'vg', run_as_root=True)
+            volumegroup.as_root('env', 'LC_ALL=C', 'lvcreate', 'lvs')
+        execute.assert_called_once_with('env', 'LC_ALL=C', 'lvcreate', 'lvs',
+                                        run_as_root=True)
+
+    def test_reports_take_no_rootwrap(self):
+        with mock.patch('cinder.utils.execute') as execute, \
+                mock.patch('os_brick_vmthunder.privileged.lvm.lvs') as lvs:
+            self.assertIs(lvs.return_value, volumegroup.as_root(
+                'env', 'LC_ALL=C', 'LVM_SYSTEM_DIR=/etc/cinder', 'lvs', '-o',
+                'lv_name', 'vg'))
+        execute.assert_not_called()
+        lvs.assert_called_once_with(
+            {'LC_ALL': 'C', 'LVM_SYSTEM_DIR': '/etc/cinder'}, '-o',
+            'lv_name', 'vg')
