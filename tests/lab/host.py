@@ -184,12 +184,15 @@ class Host:
         specification.write_text(json.dumps(self._specification(up)))
         disks = ['ubd%d=%s' % (number, self._disk_file(name)) for
                  number, name in enumerate(('root', *self.spec.disks))]
+        # What the kernel doesn't know becomes its init's environment: there,
+        # packages are loaded that are installed, as soon as Python starts,
+        # and this checkout need not be where they are installed from.
         command = [
             sandbox.KERNEL, 'mem=%dM' % self.spec.memory, 'umid=kernel',
             'uml_dir=%s' % self.directory, 'root=none', 'rootfstype=hostfs',
             'rootflags=/', 'ro', 'con=null', 'con0=fd:0,fd:1', 'quiet',
             'loop.max_loop=0', *disks, *self.network.kernel_arguments(),
-            'init=' + sys.executable, '--',
+            'PYTHONPATH=%s' % sandbox.PROJECT, 'init=' + sys.executable, '--',
             str(sandbox.PROJECT / 'tests/lab/init.py'), str(specification)]
         # The kernel keeps the host's memory in a file of this directory.
         environment = {'TMPDIR': str(self.directory / 'tmp'),
