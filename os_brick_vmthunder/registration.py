@@ -10,17 +10,17 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Registration of VMThunder's connector with os-brick.
+"""Registration of VMThunder with os-brick, and with Nova's libvirt driver.
 
 os-brick has no plug-in mechanism: the connectors it knows are dotted names in
 tables of ``os_brick.initiator.connector``. Installing this package puts a
 ``.pth`` file beside it, by which every Python process that starts imports
 this module and calls :func:`install`. That only adds a finder to the import
 system, which waits for the modules of :data:`HOOKS` and extends their tables
-right after they were imported; python-brick-cinderclient-ext keeps another
-table of its own. A process that never imports os-brick pays
-for this small module and nothing else, so it imports nothing that isn't
-loaded by then anyway.
+right after they were imported; Nova's libvirt driver and
+python-brick-cinderclient-ext keep tables of their own. A process that never
+imports any of them pays for this small module and nothing else, so it imports
+nothing that isn't loaded by then anyway.
 
 ``VMTHUNDER_AUTOREGISTER=0`` in the environment switches it off; calling
 :func:`register` works either way.
@@ -56,6 +56,10 @@ _LIST = 'unix_connector_list'
 
 _BRICK_CLIENT = 'brick_cinderclient_ext.volume_actions'
 
+_NOVA = 'nova.virt.libvirt.driver'
+_NOVA_DRIVER_MODULE = 'os_brick_vmthunder.nova'
+NOVA_DRIVER = f'{_NOVA_DRIVER_MODULE}.LibvirtVMThunderVolumeDriver'
+
 
 def _add_connector(brick: 'Any') -> None:
     """Add the connector to os-brick's tables; once, however often called.
@@ -90,10 +94,39 @@ def _allow_protocol(actions: 'Any') -> None:
         protocols.append(PROTOCOL)
 
 
+def _add_volume_driver(driver: 'Any') -> None:
+    """Add the volume driver to the table of Nova's libvirt driver; once.
+
+    Where that fails, this host announces nothing to Cinder that Nova could
+    not attach, and gets plain iSCSI volumes.
+
+    :param driver: the imported module ``nova.virt.libvirt.driver``.
+    :raises RuntimeError: if this version of Nova isn't as expected.
+    """
+    try:
+        # Nova imports it with the first volume; better to know now.
+        __import__(_NOVA_DRIVER_MODULE)
+        driver.VOLUME_DRIVERS.setdefault(PROTOCOL.lower(), NOVA_DRIVER)
+    except Exception as exc:
+        _hide_connector()
+        raise RuntimeError(
+            f'this version of Nova is none that the vmthunder package works '
+            f'with ({exc}): install one that it allows; until then this host '
+            f'gets plain iSCSI volumes') from exc
+
+
+def _hide_connector() -> None:
+    """Have os-brick not announce the connector; it still knows it."""
+    connectors = getattr(sys.modules.get(_BRICK), _LIST, [])
+    if CONNECTOR in connectors:
+        connectors.remove(CONNECTOR)
+
+
 #: What to call, with the module, after a module of that name was imported.
 HOOKS: 'Mapping[str, Callable[[Any], None]]' = {
     _BRICK: _add_connector,
     _BRICK_CLIENT: _allow_protocol,
+    _NOVA: _add_volume_driver,
 }
 
 
@@ -128,12 +161,12 @@ def install() -> None:
 def _run_hook(module: 'types.ModuleType') -> None:
     try:
         HOOKS[module.__name__](module)
-    except Exception:
+    except Exception as exc:
         import logging
-        logging.getLogger(__name__).warning(
+        logging.getLogger(__name__).error(
             'VMThunder could not register with %s, so vmthunder volumes '
-            'cannot be attached by this process. Set %s=0 to not try.',
-            module.__name__, SWITCH, exc_info=True)
+            'cannot be attached by this process: %s. Set %s=0 to not try.',
+            module.__name__, exc, SWITCH)
 
 
 class _Finder:

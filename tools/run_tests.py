@@ -223,7 +223,8 @@ SUITES: dict[str, Suite] = {
     'pep8': Checks((PEP8,)),
     'mypy': Checks((MYPY,)),
     'lint': Checks((PEP8, MYPY)),
-    'unit': Tests('unit', './tests/unit'),
+    'unit': Together((Tests('unit', './tests/unit'),
+                      Tests('unit-nova', './tests/unit_nova'))),
     'functional': Together((
         _lab('cloud', STRIDE, CLOUD),
         _lab('hosts', STRIDE, '--exclude-regex',

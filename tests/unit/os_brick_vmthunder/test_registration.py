@@ -124,6 +124,58 @@ class BrickClientTestCase(testtools.TestCase):
                       registration.HOOKS[registration._BRICK_CLIENT])
 
 
+@ddt.ddt
+class NovaTestCase(testtools.TestCase):
+    """The volume driver in the table of Nova's libvirt driver."""
+
+    def setUp(self):
+        super().setUp()
+        # Nova itself isn't imported beside Cinder: see tests.unit_nova.
+        self.imported(types.ModuleType(registration._NOVA_DRIVER_MODULE))
+        self.connectors = ['iscsi', registration.CONNECTOR]
+        self.useFixture(fixtures.MonkeyPatch(
+            f'{registration._BRICK}.{registration._LIST}', self.connectors))
+
+    def imported(self, module):
+        patch = mock.patch.dict(sys.modules,
+                                {registration._NOVA_DRIVER_MODULE: module})
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def add(self, **attributes):
+        registration._add_volume_driver(types.SimpleNamespace(**attributes))
+
+    def test_twice_is_once(self):
+        drivers = {'iscsi': 'theirs'}
+        self.add(VOLUME_DRIVERS=drivers)
+        self.add(VOLUME_DRIVERS=drivers)
+        self.assertEqual({'iscsi': 'theirs',
+                          'vmthunder': registration.NOVA_DRIVER}, drivers)
+        self.assertIn(registration.CONNECTOR, self.connectors)
+
+    def test_other_driver_of_that_name_stays(self):
+        drivers = {'vmthunder': 'theirs'}
+        self.add(VOLUME_DRIVERS=drivers)
+        self.assertEqual({'vmthunder': 'theirs'}, drivers)
+
+    @ddt.data({}, {'VOLUME_DRIVERS': ['iscsi=theirs']})
+    def test_unknown_nova_gets_plain_volumes(self, attributes):
+        error = self.assertRaises(RuntimeError, self.add, **attributes)
+        self.assertIn('plain iSCSI', str(error))
+        self.assertEqual(['iscsi'], self.connectors)
+
+    def test_nova_without_the_base_class_gets_plain_volumes(self):
+        drivers = {}
+        self.imported(None)
+        self.assertRaises(RuntimeError, self.add, VOLUME_DRIVERS=drivers)
+        self.assertEqual({}, drivers)
+        self.assertEqual(['iscsi'], self.connectors)
+
+    def test_is_hooked(self):
+        self.assertIs(registration._add_volume_driver,
+                      registration.HOOKS[registration._NOVA])
+
+
 class HookTestCase(testtools.TestCase):
     """A module of the test's own stands in for os-brick's."""
 
@@ -189,10 +241,10 @@ class InstallTestCase(HookTestCase):
         importlib.import_module(self.MODULE)
         self.hook.side_effect = RuntimeError('tables gone')
         registration.install()
-        self.assertIn(f'could not register with {self.MODULE}',
-                      self.log.output)
-        self.assertIn('tables gone', self.log.output)
-        self.assertIn('VMTHUNDER_AUTOREGISTER=0', self.log.output)
+        line, = self.log.output.splitlines()
+        self.assertIn(f'could not register with {self.MODULE}', line)
+        self.assertIn('tables gone', line)
+        self.assertIn('VMTHUNDER_AUTOREGISTER=0', line)
 
 
 class ImportTestCase(HookTestCase):
