@@ -13,6 +13,8 @@
 """Locks between all processes of one host."""
 
 import contextlib
+import os
+import tempfile
 from typing import Iterator
 
 from oslo_concurrency import lockutils
@@ -42,8 +44,12 @@ def host_lock(kind: str, unique_id: str,
 
     :raises Busy: another has it, and it was not to be waited for.
     """
-    with lockutils.lock(f'vmthunder-{kind}-{unique_id[:2]}', _PREFIX,
-                        external=True, lock_path=_path(), blocking=wait):
+    name = f'vmthunder-{kind}-{unique_id[:2]}'
+    path = _path()
+    if path and os.geteuid() == 0:
+        _share(path, _PREFIX + name)
+    with lockutils.lock(name, _PREFIX, external=True, lock_path=path,
+                        blocking=wait):
         yield
 
 
@@ -64,3 +70,24 @@ def forget_portal_locks(portal: str, iqn: str) -> None:
     lockutils.remove_external_lock_file(
         f'connect_to_iscsi_portal-{portal}-{iqn}', _PREFIX,
         lock_path=_path())
+
+
+def _share(directory: str, name: str) -> None:
+    """Make a lock's file as if its directory's owner had made it.
+
+    The agent and commands are root's; the services that attach volumes run
+    as users of their own, and could not open what belongs to root.
+    """
+    path = os.path.join(directory, name)
+    if not os.path.isdir(directory) or os.path.exists(path):
+        return
+    there = os.stat(directory)
+    handle, new = tempfile.mkstemp(prefix=f'{name}.', dir=directory)
+    try:
+        os.fchown(handle, there.st_uid, there.st_gid)
+        os.fchmod(handle, there.st_mode & 0o666)
+        with contextlib.suppress(FileExistsError):
+            os.link(new, path)
+    finally:
+        os.close(handle)
+        os.unlink(new)

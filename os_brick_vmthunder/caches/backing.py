@@ -33,6 +33,7 @@ from os_brick_vmthunder import devicemapper as dm
 from os_brick_vmthunder import exception
 from os_brick_vmthunder.i18n import _
 from os_brick_vmthunder.privileged import bcache
+from os_brick_vmthunder.privileged import files
 from os_brick_vmthunder.privileged import loop
 from os_brick_vmthunder import sysfs
 
@@ -82,7 +83,7 @@ class BackingDevice:
         :raises CacheError: bcache refuses it.
         """
         try:
-            bcache.make_directory(os.path.dirname(self._file))
+            files.make_directory(os.path.dirname(self._file))
             bcache.write_file(
                 self._file, _FILE, _SHIFT + superblock.OFFSET,
                 superblock.backing(self._id, set_id, _HEADER, block))
@@ -127,7 +128,7 @@ class BackingDevice:
     def discard(self) -> None:
         """Remove everything that belongs to it on this host."""
         self.disassemble()
-        bcache.remove_file(self._file)
+        files.remove(self._file)
 
     @staticmethod
     def start() -> int:
@@ -179,11 +180,8 @@ class BackingDevice:
 
 def templates(directory: str) -> list[str]:
     """Return the ids of the templates that have a file in a directory."""
-    try:
-        names = os.listdir(directory)
-    except FileNotFoundError:
-        return []
-    return sorted(name.removesuffix(_SUFFIX) for name in names
+    return sorted(name.removesuffix(_SUFFIX)
+                  for name in files.listing(directory)
                   if name.endswith(_SUFFIX))
 
 

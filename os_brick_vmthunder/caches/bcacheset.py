@@ -28,6 +28,7 @@ from os_brick_vmthunder.i18n import _
 from os_brick_vmthunder import locks
 from os_brick_vmthunder.privileged import bcache
 from os_brick_vmthunder.privileged import blockdev
+from os_brick_vmthunder.privileged import files
 from os_brick_vmthunder.privileged import loop
 from os_brick_vmthunder import sysfs
 
@@ -83,7 +84,7 @@ class CacheSet:
                         'device': device, 'file': self._config.file})
             if self.find() is None:
                 self._is_formatted(device)
-        elif not os.path.exists(self._config.cache_file):
+        elif not files.exists(self._config.cache_file):
             self._file_size()
 
     def find(self) -> Optional[str]:
@@ -139,7 +140,7 @@ class CacheSet:
                     self._wipe()
                 else:
                     loop.detach(self._config.cache_file)
-                    bcache.remove_file(self._config.cache_file)
+                    files.remove(self._config.cache_file)
             except OSError as error:
                 raise _failure(str(error)) from error
 
@@ -148,9 +149,9 @@ class CacheSet:
         device = self._config.cache_device
         if not device:
             path = self._config.cache_file
-            if not os.path.exists(path):
+            if not files.exists(path):
                 size = self._file_size()
-                bcache.make_directory(os.path.dirname(path))
+                files.make_directory(os.path.dirname(path))
                 bcache.write_file(path, size, superblock.OFFSET,
                                   superblock.cache(size, _BUCKET, 512))
             return loop.attach(path)
@@ -249,12 +250,8 @@ class CacheSet:
 
     def _file_size(self) -> int:
         """Return how large the cache file may become."""
-        directory = os.path.dirname(self._config.cache_file)
-        while not os.path.isdir(directory):
-            directory = os.path.dirname(directory)
-        status = os.statvfs(directory)
         size = min(self._config.cache_size,
-                   status.f_bavail * status.f_frsize // 2)
+                   files.free_space(self._config.cache_file) // 2)
         size -= size % _BUCKET
         if size < _SMALLEST:
             raise self._too_small(self._config.cache_file, size)

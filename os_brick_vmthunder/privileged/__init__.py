@@ -15,14 +15,24 @@
 oslo.privsep only lets a context run functions of its own package, so that
 os-brick's can't serve here. This one shares os-brick's configuration section:
 where os-brick may become root, so may VMThunder.
+
+Its process has few capabilities and no umask: what it makes has to be given
+its mode. The commands that it starts are root's, with all there is.
 """
 
 from os_brick import privileged as brick_privileged
+from oslo_privsep import capabilities
 from oslo_privsep import priv_context
 
 default = priv_context.PrivContext(
     'os_brick_vmthunder',
     cfg_section='privsep_osbrick',
     pypath=__name__ + '.default',
-    capabilities=brick_privileged.capabilities,
+    capabilities=[
+        *brick_privileged.capabilities,
+        capabilities.CAP_MKNOD,
+        # to open what libvirt gave to QEMU's user
+        capabilities.CAP_DAC_OVERRIDE,
+        # to name the users of a device that is busy
+        capabilities.CAP_SYS_PTRACE],
     logger_name=brick_privileged.__name__)

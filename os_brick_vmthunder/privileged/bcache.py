@@ -31,12 +31,6 @@ def load_module() -> None:
 
 
 @privileged.default.entrypoint
-def make_directory(path: str) -> None:
-    """Make a directory and those above it."""
-    os.makedirs(path, mode=0o755, exist_ok=True)
-
-
-@privileged.default.entrypoint
 def write_file(path: str, size: int, offset: int, data: bytes) -> None:
     """Make a sparse file with some data in it, or replace it, at once.
 
@@ -52,15 +46,6 @@ def write_file(path: str, size: int, offset: int, data: bytes) -> None:
     finally:
         os.close(handle)
     os.rename(new, path)
-
-
-@privileged.default.entrypoint
-def remove_file(path: str) -> None:
-    """Remove a file; it is all right if it isn't there."""
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
 
 
 @privileged.default.entrypoint

@@ -22,6 +22,7 @@ import stat
 from oslo_concurrency import processutils
 
 from os_brick_vmthunder import privileged
+from os_brick_vmthunder.privileged import files
 
 _NOTHING_FOUND = 2  # blkid's exit status
 _BLKFLSBUF = 0x1261
@@ -120,7 +121,7 @@ def make_node(path: str, device: str) -> None:
     if _number(path) == number:
         return
     remove_node(path)
-    os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+    files.make_directory(os.path.dirname(path))
     os.mknod(path, stat.S_IFBLK | 0o600, number)
 
 

@@ -10,8 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
-"""Small files below /run."""
+"""Files that only root may make, or see: of any mode and in any directory."""
 
 import contextlib
 import os
@@ -20,10 +19,17 @@ from os_brick_vmthunder import privileged
 
 
 @privileged.default.entrypoint
+def make_directory(path: str) -> None:
+    """Make a directory that everybody may look into, and those above it."""
+    _make_directory(path)
+
+
+@privileged.default.entrypoint
 def write(path: str, text: str) -> None:
     """Make a file that everybody may read, and its directory."""
-    os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-    with open(path, 'w') as file:
+    _make_directory(os.path.dirname(path))
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    with open(handle, 'w') as file:
         file.write(text)
 
 
@@ -32,3 +38,36 @@ def remove(path: str) -> None:
     """Remove a file; it is all right if it isn't there."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
+
+
+@privileged.default.entrypoint
+def exists(path: str) -> bool:
+    """Tell whether there is something."""
+    return os.path.exists(path)
+
+
+@privileged.default.entrypoint
+def listing(path: str) -> list[str]:
+    """Return what is in a directory; nothing if it isn't there."""
+    try:
+        return os.listdir(path)
+    except FileNotFoundError:
+        return []
+
+
+@privileged.default.entrypoint
+def free_space(path: str) -> int:
+    """Return the bytes that are free where a file is to be made."""
+    directory = os.path.dirname(path)
+    while not os.path.isdir(directory):
+        directory = os.path.dirname(directory)
+    status = os.statvfs(directory)
+    return status.f_bavail * status.f_frsize
+
+
+def _make_directory(path: str) -> None:
+    # os.makedirs gives its mode to the last one alone
+    if not os.path.isdir(path):
+        _make_directory(os.path.dirname(path))
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o755)

@@ -32,16 +32,10 @@ _CONFIG = struct.Struct('=II 5Q 3I I 64s 64s 32s 2Q 8Q')
 _ATTEMPTS = 64
 
 
+@privileged.default.entrypoint
 def find(path: str) -> Optional[str]:
     """Return the loop device of a file, if it has one."""
-    return next(iter(find_all(path)), None)
-
-
-def find_all(path: str) -> list[str]:
-    """Return the loop devices of a file or device, always in one order."""
-    path = os.path.realpath(path)
-    return [f'/dev/{name}' for name in sorted(sysfs.names('loop'))
-            if sysfs.attribute(name, 'loop', 'backing_file') == path]
+    return next(iter(_find_all(path)), None)
 
 
 @privileged.default.entrypoint
@@ -54,9 +48,9 @@ def attach(path: str) -> str:
     :returns: path of the loop device; its node is there.
     :raises OSError: the file can't be opened, or the kernel refuses.
     """
-    device = find(path)
-    if device is not None:
-        return device
+    found = _find_all(path)
+    if found:
+        return found[0]
     path = os.path.realpath(path)
     file = os.open(path, os.O_RDWR)
     try:
@@ -75,7 +69,7 @@ def share(path: str, count: int) -> list[str]:
     :returns: paths of the loop devices; their nodes are there.
     :raises OSError: the device can't be opened, or the kernel refuses.
     """
-    for _missing in range(count - len(find_all(path))):
+    for _missing in range(count - len(_find_all(path))):
         # each of its own, since each would go on reading where it was
         file = os.open(path, os.O_RDONLY)
         try:
@@ -83,7 +77,7 @@ def share(path: str, count: int) -> list[str]:
             _configure(file, path, _READ_ONLY)
         finally:
             os.close(file)
-    return find_all(path)
+    return _find_all(path)
 
 
 @privileged.default.entrypoint
@@ -92,8 +86,15 @@ def detach(path: str) -> None:
 
     :raises OSError: one does not go: something has it open.
     """
-    for device in find_all(path):
+    for device in _find_all(path):
         _clear(device, path)
+
+
+def _find_all(path: str) -> list[str]:
+    """Return the loop devices of a file or device, always in one order."""
+    path = os.path.realpath(path)  # only root may see where a link leads
+    return [f'/dev/{name}' for name in sorted(sysfs.names('loop'))
+            if sysfs.attribute(name, 'loop', 'backing_file') == path]
 
 
 def _clear(device: str, path: str) -> None:
@@ -106,7 +107,7 @@ def _clear(device: str, path: str) -> None:
     finally:
         os.close(handle)
     # who has it open still, as udev may, is waited for by the kernel
-    if not sysfs.wait(lambda: device not in find_all(path)):
+    if not sysfs.wait(lambda: device not in _find_all(path)):
         raise OSError(errno.EBUSY, 'the loop device is in use', device)
 
 

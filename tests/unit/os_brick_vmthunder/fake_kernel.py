@@ -31,6 +31,7 @@ from os_brick_vmthunder import locks
 from os_brick_vmthunder.privileged import bcache
 from os_brick_vmthunder.privileged import blockdev
 from os_brick_vmthunder.privileged import dmsetup
+from os_brick_vmthunder.privileged import files
 from os_brick_vmthunder.privileged import loop
 from os_brick_vmthunder import sysfs
 
@@ -67,6 +68,7 @@ class FakeKernel:
         self.media = {}       # device path -> superblock bytes
         self.known = {}       # bcache: backing UUID -> was cached
         self.open = set()     # kernel names that some process has open
+        self.free_space = 20 << 30
         self.steps = []
         self.die_before = None
         self.udev_registers = False
@@ -86,15 +88,19 @@ class FakeKernel:
                 (loop, ('attach', 'share', 'detach')),
                 (blockdev, ('contents', 'openers', 'make_node',
                             'remove_node')),
-                (bcache, ('make_directory', 'write_file', 'remove_file',
-                          'read', 'write_device', 'read_again', 'register',
-                          'set_attribute', 'load_module', 'settle',
-                          'compact_memory'))):
+                (files, ('make_directory', 'remove')),
+                (bcache, ('write_file', 'read', 'write_device', 'read_again',
+                          'register', 'set_attribute', 'load_module',
+                          'settle', 'compact_memory'))):
             kind = module.__name__.rsplit('.', 1)[1]
             for name in names:
                 self.patch(test, module, name,
                            self._step(f'{kind}.{name}',
                                       getattr(self, f'_{kind}_{name}')))
+
+        for name in ('exists', 'listing', 'free_space'):  # change nothing
+            self.patch(test, files, name, getattr(self, f'_files_{name}'))
+        self.patch(test, loop, 'find', self._loop_find)
 
     def patch(self, test, target, name, value):
         patch = mock.patch.object(target, name, value)
@@ -244,7 +250,28 @@ class FakeKernel:
         assert path not in self.files.values(), 'a node in use was removed'
         self.nodes.pop(path, None)
 
+    # files
+
+    def _files_make_directory(self, path):
+        os.makedirs(path, exist_ok=True)
+
+    def _files_remove(self, path):
+        if os.path.exists(path):
+            os.unlink(path)
+
+    def _files_exists(self, path):
+        return os.path.exists(path)
+
+    def _files_listing(self, path):
+        return os.listdir(path) if os.path.isdir(path) else []
+
+    def _files_free_space(self, path):
+        return self.free_space
+
     # loops
+
+    def _loop_find(self, path):
+        return next(iter(loop._find_all(path)), None)
 
     def _loop_attach(self, path):
         for name, file in self.files.items():
@@ -258,14 +285,14 @@ class FakeKernel:
         return f'/dev/{name}'
 
     def _loop_share(self, path, count):
-        for _missing in range(count - len(loop.find_all(path))):
+        for _missing in range(count - len(loop._find_all(path))):
             name = self._free('loop')
             self.files[name] = path
             below = self.nodes[path]
             self.add_disk(name, 512 * int(sysfs.attribute(below, 'size')))
             self.write(path, 'block', name, 'loop', 'backing_file')
             self.hold(below, name)
-        return loop.find_all(path)
+        return loop._find_all(path)
 
     def _loop_detach(self, path):
         for name, file in list(self.files.items()):
@@ -296,19 +323,12 @@ class FakeKernel:
                    f'{pieces % 2} {pieces // 2} 0 0\n', 'buddyinfo')
         return os.path.join(self.root, 'buddyinfo')
 
-    def _bcache_make_directory(self, path):
-        os.makedirs(path, exist_ok=True)
-
     def _bcache_write_file(self, path, size, offset, data):
         assert path not in self.files.values(), 'written under a loop'
         with open(path, 'wb') as file:
             file.truncate(size)
             file.seek(offset)
             file.write(data)
-
-    def _bcache_remove_file(self, path):
-        if os.path.exists(path):
-            os.unlink(path)
 
     def _bcache_read(self, device, offset, length):
         return self.media.get(device, b'')

@@ -11,9 +11,11 @@
 #    under the License.
 
 import os
+import stat
 import tempfile
 import threading
 import unittest
+from unittest import mock
 import uuid
 
 import os_brick
@@ -74,6 +76,24 @@ class LocksTest(unittest.TestCase):
             with locks.host_lock('volume', uuid.UUID(int=number << 108).hex):
                 pass
         self.assertLessEqual(len(os.listdir(self.path)), 256)
+
+    @mock.patch.object(os, 'geteuid', return_value=0)
+    @mock.patch.object(os, 'fchown')
+    def test_root_leaves_locks_to_the_service(self, chown, _geteuid):
+        os.chmod(self.path, 0o750)
+        there = os.stat(self.path)
+        for _again in range(2):
+            with locks.host_lock('volume', 'ab12'):
+                name, = os.listdir(self.path)
+        chown.assert_called_once_with(mock.ANY, there.st_uid, there.st_gid)
+        self.assertEqual(0o640, stat.S_IMODE(os.stat(
+            os.path.join(self.path, name)).st_mode))
+
+    @mock.patch.object(os, 'geteuid', return_value=1000)
+    @mock.patch.object(os, 'fchown')
+    def test_service_makes_its_own_locks(self, chown, _geteuid):
+        with locks.host_lock('volume', 'ab12'):
+            chown.assert_not_called()
 
     def test_portal_locks_go(self):
         name = 'os-brick-connect_to_iscsi_portal-192.0.2.1:3260-iqn.x:y'

@@ -41,17 +41,13 @@ class BcacheTest(unittest.TestCase):
         self.kernel = fake_kernel.FakeKernel(self)
         self.kernel.add_disk('sdx', 32 * MIB)
         self.state = os.path.join(self.kernel.root, 'state')
-        self.space(64 * GIB)
+        self.kernel.free_space = 64 * GIB
         self.clock = [0.0]
         self.kernel.patch(self, sysfs.time, 'monotonic', self.tick)
 
     def tick(self):
         self.clock[0] += 1
         return self.clock[0]
-
-    def space(self, free):
-        self.kernel.patch(self, os, 'statvfs', lambda path: mock.Mock(
-            f_bavail=free // 4096, f_frsize=4096))
 
     def layer(self, **settings):
         return caches.create(conf.HostConfig(
@@ -151,13 +147,13 @@ class BcacheTest(unittest.TestCase):
         self.assertEqual(set_id, self.set_id())
 
     def test_the_file_takes_half_of_what_is_free(self):
-        self.space(10 * GIB)
+        self.kernel.free_space = 10 * GIB
         self.attach(self.layer())
         self.assertEqual(5 * GIB, os.path.getsize(
             os.path.join(self.state, 'cache.img')))
 
     def test_no_room_for_the_file(self):
-        self.space(GIB)
+        self.kernel.free_space = GIB
         with self.assertRaisesRegex(exception.ConfigurationError,
                                     '512 MiB only in .*cache.img.*1024'):
             self.layer().verify()

@@ -14,7 +14,6 @@
 
 import os
 import unittest
-from unittest import mock
 
 import ddt
 
@@ -40,8 +39,7 @@ class ContractTest(unittest.TestCase):
         self.kernel = fake_kernel.FakeKernel(self)
         self.kernel.add_disk('sdx', 32 * MIB)
         os.mkdir(os.path.join(self.kernel.root, 'state'))
-        space = mock.Mock(f_bavail=64 << 18, f_frsize=4096)
-        self.kernel.patch(self, os, 'statvfs', lambda path: space)
+        self.kernel.free_space = 64 << 30
 
     def layer(self, name):
         state = os.path.join(self.kernel.root, 'state')
