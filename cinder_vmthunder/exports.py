@@ -115,8 +115,6 @@ class Exports:
         """
         with locks.template_lock(diff.template_id):
             if even_if_used:
-                if not self._is_built(diff):
-                    return  # whoever removed it saw to its template's
                 self._diff_target.remove(volume)
             elif not self._diff_target.remove_unless_admitted(volume):
                 return
@@ -203,10 +201,6 @@ class Exports:
                 return True
         self._diff_target.terminate_connection(volume, connector)
         return False
-
-    def _is_built(self, diff: diffs.Diff) -> bool:
-        return (self._diff_target.is_built(diff.name) or
-                self._assemblies.is_built(diff.name))
 
     def _siblings(self, diff: diffs.Diff) -> list[str]:
         """Return the names of all diffs of a diff's template."""

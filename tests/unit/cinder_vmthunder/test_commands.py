@@ -65,7 +65,7 @@ class CommandsTest(test_driver.DriverTestCase):
         self.attach(self.other, A)
         self.assertRuns('lvs lvs', self.driver.remove_export, 'context',
                         self.volume)
-        self.assertRuns('lvs lvremove', self.driver.delete_volume,
+        self.assertRuns('lvs lvs lvremove', self.driver.delete_volume,
                         self.volume)
 
     def test_statistics(self):
