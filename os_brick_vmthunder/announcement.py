@@ -21,6 +21,8 @@ configuration must not keep it from attaching volumes.
 import dataclasses
 from typing import Any, Mapping
 
+from os_brick_vmthunder import connection
+
 #: The connector property that holds it.
 KEY = 'vmthunder'
 
@@ -35,12 +37,15 @@ class Announcement:
     :ivar relay_address: the address for that; None stands for the address
         that the connector itself names.
     :ivar zone: hosts of one zone are near each other; None for not known.
+    :ivar modes: the snapshot modes that it can attach volumes in, by name;
+        those of before there was a choice know one.
     """
 
     version: str
     relay_port: int | None = None
     relay_address: str | None = None
     zone: str | None = None
+    modes: tuple[str, ...] = (connection.SnapshotMode.DM.value,)
 
     def portal(self, address: str | None) -> str | None:
         """Return "address:port" of the host as a relay; None if it is none.
@@ -68,7 +73,8 @@ class Announcement:
         return cls(version=str(data.get('version', '1.0')),
                    relay_port=_port(data.get('relay_port')),
                    relay_address=_word(data.get('relay_address')),
-                   zone=_word(data.get('zone')))
+                   zone=_word(data.get('zone')),
+                   modes=_words(data.get('modes')) or cls.modes)
 
 
 def _port(value: Any) -> int | None:
@@ -77,3 +83,9 @@ def _port(value: Any) -> int | None:
 
 def _word(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)):
+        return ()
+    return tuple(word for word in map(_word, value) if word)

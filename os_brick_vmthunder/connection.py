@@ -28,7 +28,7 @@ from os_brick_vmthunder.i18n import _
 
 #: What this code writes and the newest it can read: "major.minor". A new
 #: minor adds keys that may be ignored, a new major changes meanings.
-VERSION = '1.1'
+VERSION = '1.2'
 
 #: ``driver_volume_type`` of a connection.
 PROTOCOL = 'vmthunder'
@@ -56,6 +56,9 @@ class SnapshotMode(enum.Enum):
 
     #: device-mapper, on the host
     DM = 'dm'
+    #: the hypervisor: the diff is a qcow2 overlay whose backing file is the
+    #: origin
+    VMM = 'vmm'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +128,8 @@ class Diff:
     """The copy-on-write store of a volume.
 
     :ivar id: UUID of the LUN, the volume's id.
-    :ivar chunk_sectors: snapshot chunk, in sectors of 512 bytes.
+    :ivar chunk_sectors: unit in which it takes room, in sectors of 512
+        bytes: a snapshot's chunk, an overlay's cluster.
     """
 
     id: str

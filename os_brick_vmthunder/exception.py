@@ -34,6 +34,16 @@ class InvalidConnection(VMThunderException):
                 '%(reason)s')
 
 
+class ModeNotOffered(VMThunderException):
+    """This process can't use a volume of that snapshot mode."""
+
+    message = _('Volume %(volume)s is in snapshot mode %(mode)s, which only '
+                "Nova's libvirt driver can attach: what it has on this host "
+                'is a qcow2 overlay and no disk. Have Cinder export it to '
+                'this host anew, with the connector that this host tells '
+                'now.')
+
+
 class ConfigurationError(VMThunderException):
     """The host isn't set up for VMThunder."""
 

@@ -33,9 +33,12 @@ from os_brick_vmthunder import linger
 from os_brick_vmthunder import locks
 from os_brick_vmthunder import logins
 from os_brick_vmthunder import marks
+from os_brick_vmthunder import modes
+from os_brick_vmthunder import overlay
 from os_brick_vmthunder import paths
 from os_brick_vmthunder import snapshot
 from os_brick_vmthunder import stack
+from os_brick_vmthunder import volumedevice
 
 LOG = logging.getLogger(__name__)
 
@@ -91,7 +94,7 @@ class VMThunderConnector(base.BaseLinuxConnector):
             self, connection_properties: dict[str, Any]) -> list[str]:
         """Return the volume's device, if it is attached here."""
         volume = connection.Connection.from_dict(connection_properties)
-        found = snapshot.VolumeSnapshot(volume).find()
+        found = _device(volume).find()
         return [found] if found else []
 
     @utils.trace
@@ -100,19 +103,21 @@ class VMThunderConnector(base.BaseLinuxConnector):
         """Attach a volume.
 
         :param connection_properties: see :mod:`.connection`.
-        :returns: ``{'type': 'block', 'path': the volume's device}``
+        :returns: ``{'type': 'block', 'path': the volume's device}``; in vmm
+            mode with its ``'format'``, qcow2, and its ``'backing'`` device.
         :raises VMThunderException: attached nothing, left nothing behind.
         """
         volume = connection.Connection.from_dict(connection_properties)
-        device = snapshot.VolumeSnapshot(volume)
+        modes.check(volume)
+        device = _device(volume)
         self._verify()
         self._reach(volume.template)
         with locks.host_lock('volume', volume.volume_id):
             self._drop_stale(volume, device)
             with self._undone_on_error(volume, device):
-                path = self._build(volume, device)
+                self._build(volume, device)
         self._sweep()
-        return {'type': 'block', 'path': path}
+        return device.info
 
     @utils.trace
     def disconnect_volume(self, connection_properties: dict[str, Any],
@@ -146,7 +151,7 @@ class VMThunderConnector(base.BaseLinuxConnector):
         :raises MultipathError: not all paths to its diff answer.
         """
         volume = connection.Connection.from_dict(connection_properties)
-        device = snapshot.VolumeSnapshot(volume)
+        device = _device(volume)
         with locks.host_lock('volume', volume.volume_id):
             cached = self._stack(volume.template).cached
             if cached is None or device.find() is None:
@@ -184,7 +189,7 @@ class VMThunderConnector(base.BaseLinuxConnector):
         self._paths.reach(template)
 
     def _drop_stale(self, volume: connection.Connection,
-                    device: snapshot.VolumeSnapshot) -> None:
+                    device: volumedevice.VolumeDevice) -> None:
         """Drop a diff that was taken from this host behind its back.
 
         Another may have written to it since: what the kernel knows of it is
@@ -197,7 +202,7 @@ class VMThunderConnector(base.BaseLinuxConnector):
             self._paths.disconnect(volume.diff, force=True)
 
     def _build(self, volume: connection.Connection,
-               device: snapshot.VolumeSnapshot) -> str:
+               device: volumedevice.VolumeDevice) -> None:
         # The template first: other hosts may be waiting to be served.
         with locks.host_lock('template', volume.template.id):
             cached = self._stack(volume.template).build(volume.template)
@@ -206,14 +211,14 @@ class VMThunderConnector(base.BaseLinuxConnector):
         diff = self._paths.connect(volume.diff)
         if not device.fits(diff):  # a map from before the last extension
             self._paths.resize(volume.diff)
-        return device.create(cached, diff)
+        device.create(cached, diff)
 
     def _take_down(self, volume: connection.Connection,
                    errors: brick_exception.ExceptionChainer,
                    force: bool) -> None:
         with errors.context(force, 'Removing the device of volume %s failed',
                             volume.volume_id):
-            snapshot.VolumeSnapshot(volume).remove()
+            _device(volume).remove()
         with errors.context(force, 'Releasing template %s failed',
                             volume.template.id):
             with locks.host_lock('template', volume.template.id):
@@ -234,7 +239,8 @@ class VMThunderConnector(base.BaseLinuxConnector):
 
     @contextlib.contextmanager
     def _undone_on_error(self, volume: connection.Connection,
-                         device: snapshot.VolumeSnapshot) -> Iterator[None]:
+                         device: volumedevice.VolumeDevice
+                         ) -> Iterator[None]:
         attached = device.find() is not None
         try:
             yield
@@ -250,6 +256,13 @@ class VMThunderConnector(base.BaseLinuxConnector):
             raise
 
 
+def _device(volume: connection.Connection) -> volumedevice.VolumeDevice:
+    kinds: dict[connection.SnapshotMode, type[volumedevice.VolumeDevice]] = {
+        connection.SnapshotMode.DM: snapshot.VolumeSnapshot,
+        connection.SnapshotMode.VMM: overlay.VolumeOverlay}
+    return kinds[volume.mode](volume)
+
+
 def _announcement(config: conf.HostConfig) -> announcement.Announcement:
     # What isn't cached would only pass through, and cost both hosts.
     relays = (config.relay_port and config.cache != 'none' and
@@ -258,4 +271,5 @@ def _announcement(config: conf.HostConfig) -> announcement.Announcement:
         version=connection.VERSION,
         relay_port=config.relay_port if relays else None,
         relay_address=config.relay_address or None if relays else None,
-        zone=config.zone or None)
+        zone=config.zone or None,
+        modes=tuple(mode.value for mode in modes.offered()))

@@ -23,7 +23,8 @@ from os_brick_vmthunder.announcement import Announcement
 class AnnouncementTest(unittest.TestCase):
 
     def test_survives_json(self):
-        said = Announcement('1.1', 3260, '192.0.2.1', 'rack-1')
+        said = Announcement('1.1', 3260, '192.0.2.1', 'rack-1',
+                            ('dm', 'vmm'))
         connector = json.loads(json.dumps({'vmthunder': said.to_dict()}))
         self.assertEqual(said, Announcement.of(connector))
 
@@ -35,11 +36,12 @@ class AnnouncementTest(unittest.TestCase):
         said = Announcement.of({'vmthunder': {'version': '1.0'}})
         self.assertEqual(Announcement('1.0'), said)
         self.assertIsNone(said.portal('192.0.2.1'))
+        self.assertEqual(('dm',), said.modes)
 
     def test_malformed_counts_as_not_said(self):
         said = Announcement.of({'vmthunder': {
             'version': '1.1', 'relay_port': '3260', 'relay_address': 5,
-            'zone': ''}})
+            'zone': '', 'modes': 'vmm'}})
         self.assertEqual(Announcement('1.1'), said)
 
     @ddt.data((None, '192.0.2.1', '192.0.2.1:3260'),

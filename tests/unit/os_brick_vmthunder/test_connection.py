@@ -59,8 +59,10 @@ def replaced(data, where, value):
 class ConnectionTest(unittest.TestCase):
 
     def test_survives_json(self):
-        data = json.loads(json.dumps(make().to_dict()))
-        self.assertEqual(make(), connection.Connection.from_dict(data))
+        for mode in connection.SnapshotMode:
+            made = make(mode=mode)
+            data = json.loads(json.dumps(made.to_dict()))
+            self.assertEqual(made, connection.Connection.from_dict(data))
 
     def test_relays_survive_json(self):
         template = connection.Template(

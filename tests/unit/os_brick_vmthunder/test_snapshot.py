@@ -16,7 +16,9 @@ from unittest import mock
 from os_brick_vmthunder import devicemapper as dm
 from os_brick_vmthunder import exception
 from os_brick_vmthunder import exceptionstore
+from os_brick_vmthunder import overlay
 from os_brick_vmthunder import snapshot
+from os_brick_vmthunder import volumedevice
 from tests.unit.os_brick_vmthunder import test_connection
 
 VOLUME = test_connection.VOLUME
@@ -24,7 +26,7 @@ NAME = f'vmthunder-{VOLUME}'
 GIB_SECTORS = test_connection.GIB // 512
 
 
-class VolumeSnapshotTest(unittest.TestCase):
+class VolumeDeviceTestCase(unittest.TestCase):
 
     def setUp(self):
         super().setUp()
@@ -38,13 +40,26 @@ class VolumeSnapshotTest(unittest.TestCase):
         self.dm.wake.side_effect = lambda name: None
         self.lengths = {}
         self.store = 3 * test_connection.GIB
-        size = mock.patch.object(snapshot.sysfs, 'size',
-                                 lambda device: self.store)
-        size.start()
-        self.addCleanup(size.stop)
-        patch = mock.patch.object(snapshot, 'dm', self.dm)
-        patch.start()
-        self.addCleanup(patch.stop)
+        for target, name, value in (
+                (snapshot.sysfs, 'size', lambda device: self.store),
+                (volumedevice, 'dm', self.dm), (snapshot, 'dm', self.dm),
+                (overlay, 'dm', self.dm)):
+            patch = mock.patch.object(target, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def assertMade(self, *calls):
+        self.assertEqual(list(calls), self.dm.create.call_args_list)
+        self.dm.create.reset_mock()
+
+    def assertRemovedFromTheTop(self, device):
+        device.remove()
+        names = [mock.call(NAME), mock.call(f'{NAME}-origin')]
+        self.assertEqual(names, self.dm.wake.call_args_list)
+        self.assertEqual(names, self.dm.remove.call_args_list)
+
+
+class VolumeSnapshotTest(VolumeDeviceTestCase):
 
     def snapshot(self, **changes):
         return snapshot.VolumeSnapshot(test_connection.make(**changes))
@@ -54,6 +69,8 @@ class VolumeSnapshotTest(unittest.TestCase):
         self.assertMade(self.origin(2))
         path = self.snapshot().create('/dev/bcache0', '/dev/dm-1')
         self.assertEqual(f'/dev/mapper/{NAME}', path)
+        self.assertEqual({'type': 'block', 'path': path},
+                         self.snapshot().info)
         self.assertMade(self.origin(2), self.device(2))
 
     def origin(self, size):
@@ -66,10 +83,6 @@ class VolumeSnapshotTest(unittest.TestCase):
         return mock.call(NAME, f'VMTHUNDER-volume-{VOLUME}', [
             dm.Snapshot(0, size * GIB_SECTORS, f'/dev/mapper/{NAME}-origin',
                         '/dev/dm-1', 16)])
-
-    def assertMade(self, *calls):
-        self.assertEqual(list(calls), self.dm.create.call_args_list)
-        self.dm.create.reset_mock()
 
     def test_diff_knows_of_an_extension(self):
         """The origin first: a snapshot may not be longer."""
@@ -116,7 +129,4 @@ class VolumeSnapshotTest(unittest.TestCase):
         self.assertIsNone(self.snapshot().find())
 
     def test_snapshot_goes_before_its_origin(self):
-        self.snapshot().remove()
-        names = [mock.call(NAME), mock.call(f'{NAME}-origin')]
-        self.assertEqual(names, self.dm.wake.call_args_list)
-        self.assertEqual(names, self.dm.remove.call_args_list)
+        self.assertRemovedFromTheTop(self.snapshot())

@@ -23,6 +23,7 @@ from os_brick_vmthunder import conf
 from os_brick_vmthunder import connection
 from os_brick_vmthunder import exception
 from os_brick_vmthunder.initiator.connectors import vmthunder
+from os_brick_vmthunder import modes
 from tests.unit.os_brick_vmthunder import test_connection
 
 
@@ -37,7 +38,7 @@ class VMThunderConnectorTest(unittest.TestCase):
         self.path = '/dev/mapper/vmthunder-x'
         self.snapshot = self.calls.snapshot
         self.snapshot.find.return_value = None
-        self.snapshot.create.return_value = self.path
+        self.snapshot.info = {'type': 'block', 'path': self.path}
         self.calls.stack.build.return_value = '/dev/bcache0'
         self.calls.stack.cached = None
         self.calls.paths.connect.return_value = '/dev/dm-1'
@@ -51,7 +52,8 @@ class VMThunderConnectorTest(unittest.TestCase):
                 'paths.Paths': self.calls.paths,
                 'paths.running': 2,
                 'stack.HostStack': self.calls.stack,
-                'snapshot.VolumeSnapshot': self.snapshot}.items():
+                'snapshot.VolumeSnapshot': self.snapshot,
+                'overlay.VolumeOverlay': self.calls.overlay}.items():
             module, attribute = name.split('.')
             patch = mock.patch.object(getattr(vmthunder, module), attribute,
                                       return_value=value)
@@ -93,6 +95,24 @@ class VMThunderConnectorTest(unittest.TestCase):
         self.calls.paths.resize.assert_not_called()
         self.calls.paths.connect.assert_called_once_with(self.volume.diff)
         self.assertEqual([], self.torn_down())
+
+    def test_overlay_is_for_a_process_that_offers_its_mode(self):
+        volume = dataclasses.replace(self.volume,
+                                     mode=connection.SnapshotMode.VMM)
+        self.assertRaises(exception.ModeNotOffered,
+                          self.connector.connect_volume, volume.to_dict())
+        self.assertEqual([], self.calls.mock_calls)
+        self.calls.overlay.find.return_value = None
+        self.calls.overlay.info = {'format': 'qcow2'}
+        with mock.patch.object(modes, '_offered',
+                               set(connection.SnapshotMode)):
+            self.assertEqual({'format': 'qcow2'},
+                             self.connector.connect_volume(volume.to_dict()))
+        self.calls.overlay.create.assert_called_once_with('/dev/bcache0',
+                                                          '/dev/dm-1')
+        # whoever cleans up needn't offer it
+        self.connector.disconnect_volume(volume.to_dict(), None)
+        self.calls.overlay.remove.assert_called_once_with()
 
     def test_network_is_waited_for_without_locks(self):
         held = {}
@@ -234,6 +254,12 @@ class VMThunderConnectorTest(unittest.TestCase):
                 self.data, None, force=True, ignore_errors=ignore_errors)
         self.assertEqual(['snapshot.remove', 'stack.release',
                           'paths.disconnect'], self.torn_down())
+
+    def test_announces_modes(self):
+        self.assertEqual(('dm',), self.announced().modes)
+        with mock.patch.object(modes, '_offered',
+                               set(connection.SnapshotMode)):
+            self.assertEqual(('dm', 'vmm'), self.announced().modes)
 
     def test_announces_itself(self):
         self.load.return_value = conf.HostConfig(
