@@ -15,6 +15,8 @@
     thin snapshot of the template (+) zero to the volume's size = origin
     origin + diff = /dev/mapper/vmthunder-assembly-<name of the diff>
 
+What is above the origin depends on the diff's mode, see :mod:`.layers`.
+
 For hosts that can't do it themselves, and for what the backend does with a
 volume's bytes. The snapshot of the template is there since LIO exports the
 template and lets nobody else have it.
@@ -26,11 +28,12 @@ import uuid
 
 from os_brick_vmthunder import devicemapper as dm
 from os_brick_vmthunder import exception as brick_exception
+from oslo_concurrency import processutils
 from oslo_log import log as logging
 
 from cinder_vmthunder import diffs
 from cinder_vmthunder import exception
-from cinder_vmthunder.i18n import _
+from cinder_vmthunder import layers
 from cinder_vmthunder import locks
 from cinder_vmthunder import templates
 from cinder_vmthunder import volumegroup
@@ -52,6 +55,7 @@ class Assemblies:
                  volumes: diffs.Diffs) -> None:
         self._group = group
         self._diffs = volumes
+        self._layers = layers.make(volumes)
 
     def is_built(self, name: str) -> bool:
         """Whether a volume, or a part of it, is assembled here.
@@ -68,16 +72,11 @@ class Assemblies:
         """
         with _translated(diff.name):
             self._make_origin(diff)
-            dm.create(_origin_device(diff.name), _uuid('origin', diff.name),
-                      self._origin_table(diff), readonly=True)
-            path = dm.create(_device(diff.name), _uuid('volume', diff.name),
-                             self._table(diff))
-            status = dm.snapshot_status(_device(diff.name))
-        if not status.valid:
-            raise exception.AssemblyFailed(
-                name=diff.name,
-                reason=_('dm-snapshot says %s') % status.state)
-        return path
+            origin = dm.create(_origin_device(diff.name),
+                               _uuid('origin', diff.name),
+                               self._origin_table(diff), readonly=True)
+            return self._layers[diff.mode].build(
+                diff, _device(diff.name), _uuid('volume', diff.name), origin)
 
     def extend(self, diff: diffs.Diff) -> None:
         """Give an assembled volume its new size, while it is used."""
@@ -139,12 +138,6 @@ class Assemblies:
                          diff.template_size // diffs.SECTOR,
                          diff.volume_size // diffs.SECTOR)
 
-    def _table(self, diff: diffs.Diff) -> list[dm.Target]:
-        return [dm.Snapshot(0, diff.volume_size // diffs.SECTOR,
-                            dm.path_of(_origin_device(diff.name)),
-                            self._diffs.activate(diff),
-                            chunk_sectors=diff.chunk_sectors)]
-
     @contextlib.contextmanager
     def _copy(self, diff: diffs.Diff, name: str) -> Iterator[diffs.Diff]:
         """Make the copy of a diff that a view is of, and keep it.
@@ -161,7 +154,7 @@ class Assemblies:
     def _remove_with(self, name: str, *others: str) -> None:
         """Take a volume apart; remove its origin, and other LVs with it."""
         with _translated(name):
-            dm.remove(_device(name))
+            layers.remove(_device(name))
             dm.remove(_origin_device(name))
         self._group.delete(_origin_name(name), *others)
 
@@ -194,9 +187,12 @@ class Assemblies:
 def _translated(name: str) -> Iterator[None]:
     try:
         yield
-    except brick_exception.VMThunderException as error:
+    except (brick_exception.VMThunderException, OSError,
+            processutils.ProcessExecutionError) as error:
+        reason = (getattr(error, 'msg', None) or
+                  getattr(error, 'stderr', None) or str(error))
         raise exception.AssemblyFailed(name=name,
-                                       reason=error.msg) from error
+                                       reason=reason.strip()) from error
 
 
 def _device(name: str) -> str:

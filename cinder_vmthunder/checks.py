@@ -25,7 +25,7 @@ from cinder_vmthunder.i18n import _
 from cinder_vmthunder import relays
 from cinder_vmthunder import volumegroup
 
-_QEMU_IMG = '5.1'  # the first with --target-is-zero
+_QEMU_IMG = '5.2'  # the first with extended_l2
 
 
 def check_options(backend: str, configuration: Any) -> None:

@@ -20,13 +20,14 @@ import contextlib
 import dataclasses
 from typing import Callable, Iterator
 
-from os_brick_vmthunder import exceptionstore
+from os_brick_vmthunder import connection
 from os_brick_vmthunder.privileged import blockdev
-from os_brick_vmthunder.privileged import snapshotheader
+from oslo_concurrency import processutils
 from oslo_log import log as logging
 
 from cinder_vmthunder import exception
 from cinder_vmthunder import locks
+from cinder_vmthunder import stores
 from cinder_vmthunder import volumegroup
 
 LOG = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ SECTOR = 512
 _TEMPLATE = 'template'
 _TEMPLATE_SIZE = 'template-size'
 _CHUNK = 'chunk'
+_MODE = 'mode'
 # What the names of LVs begin with that live as long as an operation: one
 # that is to take the place of another, whose name follows, and a copy to look
 # at.
@@ -52,6 +54,7 @@ class Diff:
     :ivar template_size: bytes.
     :ivar chunk_sectors: unit of copy on write, in sectors of 512 bytes.
     :ivar volume_size: bytes of the volume that it has room for.
+    :ivar mode: who makes the snapshot.
     """
 
     name: str
@@ -59,11 +62,17 @@ class Diff:
     template_size: int
     chunk_sectors: int
     volume_size: int
+    mode: connection.SnapshotMode = connection.SnapshotMode.DM
 
     @property
     def chunk(self) -> int:
         """Bytes."""
         return self.chunk_sectors * SECTOR
+
+    @property
+    def store(self) -> stores.Store:
+        """What its LV holds."""
+        return stores.BY_MODE[self.mode]
 
     @property
     def is_temporary(self) -> bool:
@@ -75,7 +84,8 @@ class Diff:
         """What makes an LV this diff."""
         return {_TEMPLATE: self.template_id,
                 _TEMPLATE_SIZE: str(self.template_size),
-                _CHUNK: str(self.chunk_sectors)}
+                _CHUNK: str(self.chunk_sectors),
+                _MODE: self.mode.value}
 
 
 def parse(volume: volumegroup.LogicalVolume) -> Diff | None:
@@ -83,12 +93,16 @@ def parse(volume: volumegroup.LogicalVolume) -> Diff | None:
     if _TEMPLATE not in volume.tags:
         return None
     chunk = int(volume.tags[_CHUNK])
+    # There was one mode, and no tag of it, in the first release.
+    mode = connection.SnapshotMode(volume.tags.get(
+        _MODE, connection.SnapshotMode.DM.value))
     return Diff(name=volume.name,
                 template_id=volume.tags[_TEMPLATE],
                 template_size=int(volume.tags[_TEMPLATE_SIZE]),
                 chunk_sectors=chunk,
-                volume_size=exceptionstore.volume_size(
-                    volume.size, chunk * SECTOR))
+                volume_size=stores.BY_MODE[mode].volume_size(
+                    volume.size, chunk * SECTOR),
+                mode=mode)
 
 
 class Diffs:
@@ -119,7 +133,11 @@ class Diffs:
         size = self._size(diff)
         self._make(diff.name, lambda: self._group.create(
             diff.name, size, diff.tags))
-        self._clear(diff)
+        with _translated(diff.name):
+            device = self._group.activate(diff.name)
+            # where stale bytes would be believed
+            blockdev.zero(device, diff.chunk)
+            diff.store.format(device, diff.template_id, diff.volume_size)
 
     def copy(self, source: Diff, name: str, volume_size: int) -> Diff:
         """Make a diff that has what another has now, and shares it.
@@ -135,23 +153,24 @@ class Diffs:
         return diff
 
     def activate(self, diff: Diff) -> str:
-        """Return the device of a diff that no snapshot works on.
+        """Return the device of a diff."""
+        return self._group.activate(diff.name)
 
-        A snapshot whose store had an error, as when the thin pool was full,
-        is given up by the kernel for ever. That is taken back here, or the
-        volume would be lost.
+    def mend(self, diff: Diff) -> str:
+        """Make a diff fit for use, which nobody has; return its device.
+
+        :raises DiffFailed: it can't be read or written.
+        :raises OverlayDamaged: nor be made fit.
         """
-        device = self._group.activate(diff.name)
+        device = self.activate(diff)
         with _translated(diff.name):
-            revived = snapshotheader.make_valid(device)
-        if revived:
-            LOG.warning('The snapshot on %s had been given up after an I/O '
-                        'error; it works again, with all that was written '
-                        'before the error.', diff.name)
+            diff.store.mend(device, diff.volume_size)
         return device
 
     def extend(self, diff: Diff, volume_size: int) -> Diff:
         """Give a diff the room that a larger volume needs.
+
+        It becomes one of that size when it is used the next time.
 
         :param volume_size: bytes.
         """
@@ -225,22 +244,19 @@ class Diffs:
         return dataclasses.replace(ready, name=name)
 
     def _size(self, diff: Diff) -> int:
-        size = exceptionstore.store_size(diff.volume_size, diff.chunk)
+        size = diff.store.size(diff.volume_size, diff.chunk)
         extent = self._group.extent_size
         return -(-size // extent) * extent
-
-    def _clear(self, diff: Diff) -> None:
-        """Zero the first chunk, where a stale header would be believed."""
-        with _translated(diff.name):
-            blockdev.zero(self._group.activate(diff.name), diff.chunk)
 
 
 @contextlib.contextmanager
 def _translated(name: str) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        raise exception.DiffFailed(name=name, reason=str(error)) from error
+    except (OSError, processutils.ProcessExecutionError) as error:
+        reason = getattr(error, 'stderr', None) or str(error)
+        raise exception.DiffFailed(name=name,
+                                   reason=reason.strip()) from error
 
 
 def replacement(name: str) -> str:

@@ -23,6 +23,7 @@ from cinder import context as cinder_context
 from cinder import interface
 from cinder.volume.drivers import lvm
 from cinder.volume import volume_utils
+from os_brick_vmthunder import connection
 from oslo_config import cfg
 from oslo_log import log as logging
 from oslo_utils import units
@@ -40,9 +41,11 @@ from cinder_vmthunder import manageable
 from cinder_vmthunder import options
 from cinder_vmthunder import relays
 from cinder_vmthunder import statistics
+from cinder_vmthunder import stores
 from cinder_vmthunder import targets
 from cinder_vmthunder import templates
 from cinder_vmthunder import volumegroup
+from cinder_vmthunder import volumetypes
 
 LOG = logging.getLogger(__name__)
 
@@ -112,6 +115,7 @@ class VMThunderDriver(lvm.LVMVolumeDriver):
         doesn't name. So is a multiattach volume, since a diff is active on
         one host at a time.
         """
+        mode = volumetypes.mode_of(volume)
         image = self._image(context, volume, image_meta, image_service)
         if not image.can_be_shared or volume.multiattach:
             LOG.info('Volume %(volume)s gets a full copy of image %(image)s: '
@@ -121,7 +125,8 @@ class VMThunderDriver(lvm.LVMVolumeDriver):
             return None, False
         with images.user_told(context, volume.id), \
                 self._templates.hold(image) as template:
-            self._diffs.create(self._new_diff(volume.name, volume, template))
+            self._diffs.create(self._new_diff(volume.name, volume, template,
+                                              mode))
         if images.must_verify():
             self.db.volume_glance_metadata_bulk_create(
                 context, volume.id,
@@ -145,7 +150,8 @@ class VMThunderDriver(lvm.LVMVolumeDriver):
                 with images.user_told(context, volume.id), \
                         self._templates.hold(image) as template:
                     self._diffs.create(self._new_diff(
-                        diffs.replacement(diff.name), volume, template))
+                        diffs.replacement(diff.name), volume, template,
+                        diff.mode))
                     self._diffs.replace(diff)
                 self._templates.collect_one(diff.template_id)
                 return
@@ -281,12 +287,17 @@ class VMThunderDriver(lvm.LVMVolumeDriver):
 
     def retype(self, context: Any, volume: Any, new_type: Any, diff: Any,
                host: Any) -> bool:
-        """Change a volume's type in place, unless it is to be multiattach.
+        """Change a volume's type in place.
+
+        Not to one that is multiattach, or that asks for another snapshot
+        mode.
 
         :returns: whether it was possible; Cinder copies it if not.
         """
-        if (volume_utils.is_multiattach_spec(new_type['extra_specs']) and
-                self._diff(volume.name)):
+        there = self._diff(volume.name)
+        specs = new_type['extra_specs']
+        if there and (volume_utils.is_multiattach_spec(specs) or
+                      volumetypes.snapshot_mode(specs) != there.mode):
             return False
         return super().retype(context, volume, new_type, diff, host)
 
@@ -345,8 +356,11 @@ class VMThunderDriver(lvm.LVMVolumeDriver):
             volume_utils.extract_host(volume.service_topic_queue))
 
     def _new_diff(self, name: str, volume: Any,
-                  template: templates.Template) -> diffs.Diff:
+                  template: templates.Template,
+                  mode: connection.SnapshotMode) -> diffs.Diff:
+        chunk = stores.BY_MODE[mode].chunk(
+            self.configuration.vmthunder_chunk_size * diffs.SECTOR)
         return diffs.Diff(
             name=name, template_id=template.id, template_size=template.size,
-            chunk_sectors=self.configuration.vmthunder_chunk_size,
-            volume_size=volume.size * units.Gi)
+            chunk_sectors=chunk // diffs.SECTOR,
+            volume_size=volume.size * units.Gi, mode=mode)

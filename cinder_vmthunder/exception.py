@@ -39,6 +39,15 @@ class AttachedElsewhere(exception.CinderException):
                 'on one host at a time: detach it there first.')
 
 
+class CannotMigrate(AttachedElsewhere):
+    """A second host for the same server, for a snapshot of the kernel's."""
+
+    message = _('Volume %(volume)s is attached to host %(host)s and can be '
+                'on one host at a time, so its server cannot be '
+                'live-migrated: use a volume type with '
+                'vmthunder:snapshot_mode=vmm for that.')
+
+
 class TargetFailed(exception.CinderException):
     """LIO did not do what it was asked."""
 
@@ -56,6 +65,21 @@ class DiffFailed(exception.VolumeBackendAPIException):
 
     message = _('The diff %(name)s cannot be used: %(reason)s. See the '
                 "kernel's log of this host.")
+
+
+class OverlayDamaged(exception.VolumeBackendAPIException):
+    """What an overlay says of itself doesn't fit together."""
+
+    message = _('The qcow2 overlay on %(name)s is damaged and was not '
+                'touched: make a snapshot of its LV, then see what '
+                '"qemu-img check" says.')
+
+
+class InvalidSnapshotMode(exception.InvalidVolumeType):
+    """A volume type asks for what there isn't."""
+
+    message = _("Extra spec %(spec)s of the volume's type is %(value)r: set "
+                'it to one of %(modes)s.')
 
 
 class VolumeGroupFailed(exception.VolumeBackendAPIException):

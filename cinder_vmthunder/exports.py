@@ -25,6 +25,7 @@ import contextlib
 import socket
 from typing import Any, Iterator
 
+from os_brick_vmthunder import announcement
 from os_brick_vmthunder import connection
 from oslo_config import cfg
 from oslo_log import log as logging
@@ -85,7 +86,8 @@ class Exports:
         """
         with locks.template_lock(diff.template_id):
             self._make_way(volume, diff, connector)
-            target, device = self._prepare(diff, connector)
+            target, device = self._prepare(diff, connector,
+                                           self._is_used(volume))
             export = target.create_export(context, volume, device)
         update = {'provider_location': export['location'],
                   'provider_auth': export['auth']}
@@ -102,7 +104,7 @@ class Exports:
         if not connectors:
             return
         with locks.template_lock(diff.template_id):
-            target, device = self._prepare(diff, connectors[0])
+            target, device = self._prepare(diff, connectors[0], used=True)
             target.ensure_export(context, volume, device)
 
     def remove(self, volume: Any, diff: diffs.Diff,
@@ -146,7 +148,7 @@ class Exports:
         :raises TargetFailed: it isn't exported any more.
         """
         with self._undone_on_error(volume, connector) as attachment:
-            if _assembles(connector):
+            if _assembles(diff, connector):
                 return self._connect(volume, diff, connector, attachment)
             return self._assembly_target.initialize_connection(volume,
                                                                connector)
@@ -168,7 +170,7 @@ class Exports:
             data = connection.Connection(
                 volume_id=volume.id,
                 volume_size=volume.size * units.Gi,
-                mode=connection.SnapshotMode.DM,
+                mode=diff.mode,
                 template=connection.Template(
                     id=diff.template_id,
                     size=diff.template_size,
@@ -213,22 +215,32 @@ class Exports:
 
         :raises AttachedElsewhere: one has.
         """
-        if self._assemblies.is_built(diff.name) == (not _assembles(connector)):
+        if self._assemblies.is_built(diff.name) == (
+                not _assembles(diff, connector)):
             return
         self._diff_target.refuse_if_admitted(volume)
         self._diff_target.remove(volume)
         self._assemblies.remove(diff.name)
 
-    def _prepare(self, diff: diffs.Diff, connector: dict[str, Any]
-                 ) -> tuple[targets.DiffTarget, str]:
-        """Return the device for a host, and what exports it."""
-        if not _assembles(connector):
+    def _is_used(self, volume: Any) -> bool:
+        """Whether a host has a volume, or will have again after a reboot."""
+        return bool(targets.connectors(volume) or
+                    self._diff_target.admitted(volume))
+
+    def _prepare(self, diff: diffs.Diff, connector: dict[str, Any],
+                 used: bool) -> tuple[targets.DiffTarget, str]:
+        """Return the device for a host, and what exports it.
+
+        :param used: whether a host has it already.
+        """
+        if not _assembles(diff, connector):
             return self._assembly_target, self._assemblies.build(diff)
         secret = self._credentials.get(diff.template_id)
         template = self._group.activate(templates.name_of(diff.template_id))
         self._template_target.create_export(diff.template_id, template,
                                             secret)
-        return self._diff_target, self._diffs.activate(diff)
+        return self._diff_target, (self._diffs.activate(diff) if used else
+                                   self._diffs.mend(diff))
 
     @contextlib.contextmanager
     def _undone_on_error(self, volume: Any, connector: dict[str, Any]
@@ -250,10 +262,11 @@ class Exports:
                     self._diff_target.terminate_connection(volume, connector)
 
 
-def _assembles(connector: dict[str, Any]) -> bool:
-    """Whether a host assembles volumes from template and diff itself.
+def _assembles(diff: diffs.Diff, connector: dict[str, Any]) -> bool:
+    """Whether a host assembles a volume from template and diff itself.
 
     The backend's own needn't, whatever it has: both are local.
     """
-    return (bool(connector.get('vmthunder')) and
+    host = announcement.Announcement.of(connector)
+    return (host is not None and diff.mode.value in host.modes and
             connector.get('host') not in (CONF.host, socket.gethostname()))

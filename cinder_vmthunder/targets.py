@@ -175,14 +175,18 @@ class DiffTarget(LIOTarget):
 
         :raises AttachedElsewhere: one has.
         """
-        with _translated(volume['name']):
-            hosts = lio.initiators(self.iqn(volume['name']))
+        hosts = self.admitted(volume)
         if hosts:
             raise _attached_elsewhere(volume, hosts)
 
     def is_built(self, name: str) -> bool:
         """Whether the export of a volume of a name, or a part, is there."""
         return bool(lio.names(self.iqn(name)))
+
+    def admitted(self, volume: Any) -> list[str]:
+        """Return the initiators that have access to a volume."""
+        with _translated(volume['name']):
+            return lio.initiators(self.iqn(volume['name']))
 
     def exported(self, names: list[str]) -> bool:
         """Whether any volume of these names is exported."""

@@ -16,6 +16,7 @@ Every function may be called again after a crash. What exists is read from
 the kernel; a device is known by its name and marked by its UUID.
 """
 
+import contextlib
 import dataclasses
 from typing import Iterator, Optional, Protocol, Sequence
 
@@ -292,10 +293,7 @@ def create(name: str, uuid: str, targets: Sequence[Target],
     :raises DeviceBusy: another device of this name is in use.
     :raises DeviceMapperError: the kernel refuses it.
     """
-    try:
-        wanted = [target.render() for target in targets]
-    except OSError as error:
-        raise _failure('create', name, error) from error
+    wanted = _rendered(name, targets)
     device = find(name)
     there = _lines(name) if device and device.uuid == uuid else []
     if device and there and _begins(there, wanted):
@@ -339,6 +337,47 @@ def lengthen(name: str, length: int) -> None:
         length = max(length, int(start) + int(there))
         _reload(device, [
             *lines, ' '.join([start, str(length - int(start)), *rest])])
+
+
+@contextlib.contextmanager
+def held(name: str) -> Iterator[None]:
+    """Let no request pass while a device gets another table.
+
+    Who uses it waits: :func:`remake` ends that. So does a failure, by the
+    table that was there. It is all right if there is no such device.
+    """
+    device = find(name)
+    if device is None:
+        yield
+        return
+    try:
+        if not device.suspended:
+            dmsetup.suspend(name)
+    except (processutils.ProcessExecutionError, OSError) as error:
+        raise _failure('suspend', name, error) from error
+    try:
+        yield
+    except Exception:
+        wake(name)
+        raise
+
+
+def remake(name: str, uuid: str, targets: Sequence[Target]) -> str:
+    """Make a device, or give it another table, also while it is used.
+
+    Other than by :func:`create`, what it stands on may be another device.
+
+    :returns: its path; the node is there.
+    :raises DeviceMapperError: the kernel refuses it.
+    """
+    device = find(name)
+    lines = _lines(name) if device else []
+    if device is None or not lines:
+        return create(name, uuid, targets)
+    wanted = _rendered(name, targets)
+    if lines != wanted or device.suspended:
+        _reload(device, wanted)
+    return path_of(name)
 
 
 def wake(name: str) -> None:
@@ -394,6 +433,13 @@ def holders(device: str) -> list[str]:
 def _holders(kernel: str) -> list[str]:
     return [sysfs.attribute(holder, 'dm', 'name') or holder
             for holder in sysfs.listing(kernel, 'holders')]
+
+
+def _rendered(name: str, targets: Sequence[Target]) -> list[str]:
+    try:
+        return [target.render() for target in targets]
+    except OSError as error:
+        raise _failure('create', name, error) from error
 
 
 def _lines(name: str) -> list[str]:

@@ -47,6 +47,12 @@ def resume(name: str) -> None:
 
 
 @privileged.default.entrypoint
+def suspend(name: str) -> None:
+    """Let no request pass any more; those under way end first."""
+    _dmsetup('suspend', '--nolockfs', name)
+
+
+@privileged.default.entrypoint
 def clear(name: str) -> None:
     """Forget a table that was loaded and isn't used yet, if there is one."""
     _dmsetup('clear', name)

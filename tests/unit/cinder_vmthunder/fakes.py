@@ -13,6 +13,7 @@
 """A volume group, a LIO and locks that exist only in memory."""
 
 import contextlib
+import json
 import re
 import threading
 import types
@@ -23,7 +24,7 @@ from cinder.volume import configuration
 from oslo_concurrency import processutils
 from oslo_config import cfg
 
-from cinder_vmthunder import diffs
+from cinder_vmthunder import stores
 from os_brick_vmthunder import devicemapper as dm
 from os_brick_vmthunder import exception as brick_exception
 from os_brick_vmthunder.privileged import blockdev as _  # noqa: F401
@@ -226,6 +227,8 @@ class DeviceMapper:
     def __init__(self):
         self.devices = {}  # table by name, in the order they were made
         self.states = {}  # what the kernel says of a snapshot, by name
+        self.held_names = set()
+        self.sizes = {}  # of nbd devices
 
     def find(self, name):
         return self.devices.get(name)
@@ -235,11 +238,86 @@ class DeviceMapper:
         self.devices[name] = table
         return self.path_of(name)
 
+    def remake(self, name, uuid, table):
+        self.held_names.discard(name)
+        self.devices[name] = table
+        return self.path_of(name)
+
+    @contextlib.contextmanager
+    def held(self, name):
+        if name in self.devices:
+            self.held_names.add(name)
+        try:
+            yield
+        except Exception:
+            self.wake(name)
+            raise
+
+    def wake(self, name):
+        self.held_names.discard(name)
+
     def remove(self, name):
         self.devices.pop(name, None)
 
+    def size(self, device):
+        """As of sysfs."""
+        return self.sizes[device]
+
     def snapshot_status(self, name):
         return dm.SnapshotStatus(self.states.get(name, 'valid'))
+
+
+class NBD:
+    """os_brick_vmthunder.privileged.nbd."""
+
+    def __init__(self, mapper):
+        self._mapper = mapper
+        self.disks = {}  # device and what is served there, by name
+        self._count = 0
+
+    def serve(self, name, node):
+        from cinder_vmthunder import stores
+        assert name not in self.disks
+        device = f'/dev/nbd{self._count}'
+        self._count += 1
+        node = json.loads(node.removeprefix('json:'))
+        store = node['file']['filename']
+        self._mapper.sizes[device] = stores.qcow2.sizes[store]
+        self.disks[name] = device, store, node['backing']['file']['filename']
+        return device
+
+    def served(self, name):
+        return self.disks.get(name, (None,))[0]
+
+    def stop(self, name):
+        self.disks.pop(name, None)
+
+
+class Overlays:
+    """os_brick_vmthunder.privileged.qcow2."""
+
+    def __init__(self):
+        self.sizes = {}  # of disks, by their devices
+        self.written = set()
+        self.damaged = set()
+        self.repaired = []
+
+    def create(self, device, size, backing, options):
+        assert backing.startswith('vmthunder:')
+        self.sizes[device] = size
+
+    def resize(self, device, size):
+        assert size > self.sizes[device]
+        self.sizes[device] = size
+
+    def look(self, device):
+        # as what it was copied from
+        size = self.sizes.setdefault(device, max(self.sizes.values()))
+        return size, device not in self.written
+
+    def repair(self, device):
+        self.repaired.append(device)
+        return device not in self.damaged
 
 
 class Locks:
@@ -290,6 +368,7 @@ class Volume(types.SimpleNamespace):
         super().__init__(**{
             'id': volume_id, 'name': f'volume-{volume_id}', 'size': 2,
             'multiattach': False, 'volume_attachment': [],
+            'volume_type_id': None,
             'provider_location': None, 'provider_auth': None,
             'service_topic_queue': 'host@backend', **values})
 
@@ -339,10 +418,16 @@ def world(lvm=None, lio=None):
     with mock.patch('cinder_vmthunder.targets.lio', lio), \
             mock.patch('cinder.coordination.COORDINATOR', Locks()), \
             mock.patch('cinder.privsep.lvm.lvrename', lvm.lvrename), \
-            mock.patch('cinder_vmthunder.assembly.dm', DeviceMapper()), \
-            mock.patch('cinder_vmthunder.diffs.snapshotheader'), \
+            mock.patch('cinder_vmthunder.assembly.dm',
+                       DeviceMapper()) as mapper, \
+            mock.patch('cinder_vmthunder.layers.dm', mapper), \
+            mock.patch('cinder_vmthunder.layers.sysfs', mapper), \
+            mock.patch('cinder_vmthunder.layers.nbd', NBD(mapper)), \
+            mock.patch('cinder_vmthunder.stores.qcow2', Overlays()), \
+            mock.patch('cinder_vmthunder.stores.snapshotheader'), \
+            mock.patch('cinder_vmthunder.stores.blockdev'), \
             mock.patch('cinder_vmthunder.diffs.blockdev'), \
             mock.patch('os_brick_vmthunder.privileged.blockdev') as blockdev:
-        diffs.snapshotheader.make_valid.return_value = False
+        stores.snapshotheader.make_valid.return_value = False
         blockdev.zero, blockdev.flush = mock.Mock(), mock.Mock()
         yield lvm, lio

@@ -18,9 +18,12 @@ import ddt
 from cinder_vmthunder import assembly
 from cinder_vmthunder import diffs
 from cinder_vmthunder import exception
+from cinder_vmthunder import layers
 from cinder_vmthunder import locks
+from cinder_vmthunder import stores
 from cinder_vmthunder import templates
 from cinder_vmthunder import volumegroup
+from os_brick_vmthunder import connection
 from os_brick_vmthunder import exception as brick_exception
 from tests.unit.cinder_vmthunder import fakes
 
@@ -29,8 +32,9 @@ GIB = 1 << 30
 DEVICE = 'vmthunder-assembly-volume-1'
 
 
-@ddt.ddt
-class AssembliesTest(unittest.TestCase):
+class AssembliesTestCase(unittest.TestCase):
+
+    MODE = connection.SnapshotMode.DM
 
     def setUp(self):
         super().setUp()
@@ -43,7 +47,8 @@ class AssembliesTest(unittest.TestCase):
         self.assemblies = assembly.Assemblies(self.group, self.diffs)
         self.group.create(templates.name_of(TEMPLATE), GIB,
                           {'state': 'ready', 'image': 'i'})
-        self.diff = diffs.Diff('volume-1', TEMPLATE, GIB, 16, 2 * GIB)
+        self.diff = diffs.Diff('volume-1', TEMPLATE, GIB, 16, 2 * GIB,
+                               self.MODE)
         self.diffs.create(self.diff)
         self.before = self.names()
 
@@ -57,6 +62,10 @@ class AssembliesTest(unittest.TestCase):
     def assertNothingIsLeft(self):
         self.assertEqual(self.before, self.names())
         self.assertEqual({}, self.dm.devices)
+
+
+@ddt.ddt
+class AssembliesTest(AssembliesTestCase):
 
     def test_build(self):
         self.assertFalse(self.assemblies.is_built('volume-1'))
@@ -77,6 +86,12 @@ class AssembliesTest(unittest.TestCase):
         before = self.lvm.count('lvcreate')
         self.assemblies.build(self.diff)
         self.assertEqual(before, self.lvm.count('lvcreate'))
+
+    def test_snapshot_that_works_is_left_alone(self):
+        mend = stores.snapshotheader.make_valid
+        for _twice in range(2):
+            self.assemblies.build(self.diff)
+        mend.assert_called_once_with('/dev/vg/volume-1')
 
     def test_volume_as_large_as_its_template(self):
         self.diff = diffs.Diff('volume-1', TEMPLATE, 2 * GIB, 16, 2 * GIB)
@@ -192,3 +207,90 @@ class AssembliesTest(unittest.TestCase):
         self.lvm.fail['lvremove'] = 'busy'
         with self.assertLogs(assembly.LOG.logger, 'ERROR'):
             self.collect()
+
+
+class OverlayTest(AssembliesTestCase):
+    """What QEMU makes of an overlay."""
+
+    MODE = connection.SnapshotMode.VMM
+
+    def setUp(self):
+        super().setUp()
+        self.nbd = layers.nbd
+
+    def linear(self, size, device):
+        return [self.dm.Linear(0, size * GIB // 512, device)]
+
+    def assertServed(self, device, size):
+        self.assertEqual(
+            {DEVICE: (device, '/dev/vg/volume-1',
+                      f'/dev/mapper/{DEVICE}-origin')}, self.nbd.disks)
+        self.assertEqual(self.linear(size, device), self.dm.devices[DEVICE])
+        self.assertEqual(set(), self.dm.held_names)
+
+    def test_build(self):
+        for _twice in range(2):
+            self.assertEqual(f'/dev/mapper/{DEVICE}',
+                             self.assemblies.build(self.diff))
+            self.assertServed('/dev/nbd0', 2)
+
+    def test_process_that_died(self):
+        self.assemblies.build(self.diff)
+        self.nbd.disks.clear()
+        self.assemblies.build(self.diff)
+        self.assertServed('/dev/nbd1', 2)
+
+    def test_killed_before_the_device_stood_on_it(self):
+        self.assemblies.build(self.diff)
+        del self.dm.devices[DEVICE]
+        self.assemblies.build(self.diff)
+        self.assertServed('/dev/nbd0', 2)
+
+    def test_extend(self):
+        self.assemblies.build(self.diff)
+        self.dm.held_names.add(DEVICE)  # somebody was killed over it
+        stop = self.nbd.stop
+
+        def stop_held(name):
+            self.assertEqual({DEVICE}, self.dm.held_names)
+            stop(name)
+
+        with mock.patch.object(self.nbd, 'stop', stop_held):
+            self.assemblies.extend(self.diffs.extend(self.diff, 3 * GIB))
+        self.assertServed('/dev/nbd1', 3)
+
+    def test_failure_lets_requests_pass_again(self):
+        self.assemblies.build(self.diff)
+        with mock.patch.object(self.nbd, 'serve', side_effect=OSError('no')):
+            with self.assertRaises(exception.AssemblyFailed) as caught:
+                self.assemblies.extend(self.diffs.extend(self.diff, 3 * GIB))
+        self.assertIn('volume-1: no', caught.exception.msg)
+        self.assertEqual(set(), self.dm.held_names)
+
+    def test_remove(self):
+        self.assemblies.build(self.diff)
+        self.assemblies.remove('volume-1')
+        self.assertNothingIsLeft()
+        self.assertEqual({}, self.nbd.disks)
+
+    def test_view(self):
+        with self.assemblies.view(self.diff):
+            ((_device, store, _origin),) = self.nbd.disks.values()
+            self.assertRegex(store, '^/dev/vg/view-')
+        self.assertNothingIsLeft()
+        self.assertEqual({}, self.nbd.disks)
+
+    def test_view_of_what_has_yet_to_grow(self):
+        diff = self.diffs.extend(self.diff, 3 * GIB)
+        with self.assemblies.view(diff):
+            ((device, _store, _origin),) = self.nbd.disks.values()
+            self.assertEqual(3 * GIB, self.dm.sizes[device])
+        # that is up to who has it
+        self.assertEqual(2 * GIB, stores.qcow2.sizes['/dev/vg/volume-1'])
+
+    def test_view_that_somebody_was_killed_over(self):
+        view = self.diffs.copy(self.diff, 'view-1', 2 * GIB)
+        self.assemblies.build(view)
+        self.collect()
+        self.assertNothingIsLeft()
+        self.assertEqual({}, self.nbd.disks)

@@ -19,6 +19,7 @@ from unittest import mock
 from cinder_vmthunder import diffs
 from cinder_vmthunder import exception
 from cinder_vmthunder import locks
+from cinder_vmthunder import stores
 from cinder_vmthunder import volumegroup
 from os_brick_vmthunder import exceptionstore
 from tests.unit.cinder_vmthunder import fakes
@@ -98,21 +99,21 @@ class DiffsTest(unittest.TestCase):
             self.diffs.extend(diff, size << 30)
         self.assertEqual(3 << 30, self.diffs.get('volume-1').volume_size)
 
-    def test_activate_revives(self):
+    def test_mend_revives(self):
         diff = self.create()
-        with self.assertNoLogs(diffs.LOG.logger, 'WARNING'):
-            self.assertEqual('/dev/vg/volume-1', self.diffs.activate(diff))
-        diffs.snapshotheader.make_valid.assert_called_once_with(
+        with self.assertNoLogs(stores.LOG.logger, 'WARNING'):
+            self.assertEqual('/dev/vg/volume-1', self.diffs.mend(diff))
+        stores.snapshotheader.make_valid.assert_called_once_with(
             '/dev/vg/volume-1')
-        diffs.snapshotheader.make_valid.return_value = True
-        with self.assertLogs(diffs.LOG.logger, 'WARNING'):
-            self.diffs.activate(diff)
+        stores.snapshotheader.make_valid.return_value = True
+        with self.assertLogs(stores.LOG.logger, 'WARNING'):
+            self.diffs.mend(diff)
 
     def test_errors_of_the_disk_are_cinders(self):
         diff = self.create()
-        diffs.snapshotheader.make_valid.side_effect = OSError('no space')
+        stores.snapshotheader.make_valid.side_effect = OSError('no space')
         with self.assertRaises(exception.DiffFailed) as caught:
-            self.diffs.activate(diff)
+            self.diffs.mend(diff)
         self.assertIn('volume-1 cannot be used: no space',
                       caught.exception.msg)
         self.zero.side_effect = OSError

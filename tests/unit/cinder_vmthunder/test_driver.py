@@ -128,12 +128,19 @@ class CreateTest(DriverTestCase):
         self.assertEqual(({}, True), self.create())
         name = f'volume-{fakes.VOLUME}'
         self.assertEqual(
-            {f'template={self.template().id}', 'chunk=16',
+            {f'template={self.template().id}', 'chunk=16', 'mode=dm',
              f'template-size={100 * MIB}'}, self.lvm.tags(name))
         self.assertLess(2 << 30, self.lvm.volumes[name][0])
         driver.diffs.blockdev.zero.assert_called_once_with(
             f'/dev/vg/{name}', 8192)
         self.db.volume_glance_metadata_bulk_create.assert_not_called()
+
+    def test_wrong_mode_is_refused_before_anything_is_made(self):
+        self.patch('cinder.volume.volume_types.get_volume_type_extra_specs',
+                   return_value={'vmthunder:snapshot_mode': 'x'})
+        self.assertRaises(exception.InvalidSnapshotMode, self.create,
+                          fakes.Volume(volume_type_id='t'))
+        self.assertEqual({}, self.lvm.volumes)
 
     def test_two_volumes_share_a_template(self):
         self.create()

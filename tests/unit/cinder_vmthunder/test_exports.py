@@ -16,12 +16,17 @@ from oslo_config import cfg
 
 from cinder_vmthunder import assembly
 from cinder_vmthunder import exception
+from cinder_vmthunder import layers
+from cinder_vmthunder import stores
 from cinder_vmthunder import targets
 from os_brick_vmthunder import connection
 from tests.unit.cinder_vmthunder import fakes
 from tests.unit.cinder_vmthunder import test_driver
+from tests.unit.cinder_vmthunder import test_images
 
 A, B = fakes.connector('a'), fakes.connector('b')
+VMM = fakes.connector('v', vmthunder={'version': '1.2',
+                                      'modes': ['dm', 'vmm']})
 
 
 class AttachTest(test_driver.DriverTestCase):
@@ -139,6 +144,75 @@ class AttachTest(test_driver.DriverTestCase):
     def test_restart_with_nobody_attached(self):
         self.driver.ensure_export('context', self.volume)
         self.assertEqual({}, self.lio.targets)
+
+
+class OverlayTest(test_driver.DriverTestCase):
+    """Volumes in vmm mode."""
+
+    def setUp(self):
+        super().setUp()
+        self.volume = fakes.Volume(volume_type_id='vmm')
+        self.patch('cinder.volume.volume_types.get_volume_type_extra_specs',
+                   return_value={'vmthunder:snapshot_mode': 'vmm'})
+        self.create(self.volume)
+        self.iqn = f'{fakes.PREFIX}{self.volume.name}'
+        self.device = f'/dev/vg/{self.volume.name}'
+        self.overlays = stores.qcow2
+
+    def test_host_whose_hypervisor_takes_overlays(self):
+        info = self.attach(self.volume, VMM)
+        contract = connection.Connection.from_dict(info['data'])
+        self.assertEqual(connection.SnapshotMode.VMM, contract.mode)
+        self.assertEqual(256, contract.diff.chunk_sectors)
+        self.assertEqual(self.device, self.lio.targets[self.iqn].device)
+
+    def test_any_other_gets_a_plain_volume(self):
+        info = self.attach(self.volume, A)
+        self.assertEqual('iscsi', info['driver_volume_type'])
+        self.assertIn('assembly', self.lio.targets[self.iqn].device)
+        self.assertEqual(1, len(layers.nbd.disks))
+        self.detach(self.volume, A)
+        self.assertEqual({}, layers.nbd.disks)
+
+    def test_overlay_is_mended_while_nobody_has_it(self):
+        self.overlays.written.add(self.device)
+        self.attach(self.volume, VMM)
+        self.assertEqual([self.device], self.overlays.repaired)
+        self.driver.extend_volume(self.volume, 3)
+        for action in (lambda: self.attach(self.volume, VMM),
+                       lambda: self.driver.ensure_export('context',
+                                                         self.volume)):
+            action()
+            self.assertEqual([self.device], self.overlays.repaired)
+            self.assertEqual(2 << 30, self.overlays.sizes[self.device])
+            # after a reboot of the backend only Cinder knows
+            self.lio.__init__()
+        self.detach(self.volume, VMM)
+        self.attach(self.volume, VMM)
+        self.assertEqual(2 * [self.device], self.overlays.repaired)
+        self.assertEqual(3 << 30, self.overlays.sizes[self.device])
+
+    def test_mode_stays(self):
+        self.patch('cinder.volume.volume_types.get_volume_type_extra_specs',
+                   return_value={})
+        copy = fakes.Volume(fakes.OTHER)
+        self.driver.create_cloned_volume(copy, self.volume)
+        service = mock.Mock()
+        service.show.return_value = test_images.META
+        self.driver.copy_image_to_volume('context', self.volume, service,
+                                         'image')
+        for volume in copy, self.volume:
+            self.assertEqual(connection.SnapshotMode.VMM,
+                             self.driver._diff(volume.name).mode)
+
+    def test_retype(self):
+        there, other = ({'extra_specs': specs} for specs in (
+            {'vmthunder:snapshot_mode': 'vmm', 'x': 'y'}, {}))
+        with mock.patch.object(lvm.LVMVolumeDriver, 'retype',
+                               return_value=True):
+            for wanted, possible in (there, True), (other, False):
+                self.assertEqual(possible, self.driver.retype(
+                    'context', self.volume, wanted, {}, {}))
 
 
 class AssembledTest(test_driver.DriverTestCase):

@@ -83,8 +83,8 @@ class FakeKernel:
             self.patch(test, target, name, value)
         self.patch(test, sysfs.time, 'sleep', lambda seconds: None)
         for module, names in (
-                (dmsetup, ('create', 'load', 'resume', 'clear', 'remove',
-                           'table', 'status')),
+                (dmsetup, ('create', 'load', 'resume', 'suspend', 'clear',
+                           'remove', 'table', 'status')),
                 (loop, ('attach', 'share', 'detach')),
                 (blockdev, ('contents', 'openers', 'make_node',
                             'remove_node')),
@@ -215,6 +215,10 @@ class FakeKernel:
             raise processutils.ProcessExecutionError(
                 stderr='too small for target')
         self._work_by(kernel, table, readonly)
+
+    def _dmsetup_suspend(self, name):
+        kernel = self.kernel_name(f'/dev/mapper/{name}')
+        self.write('1', 'block', kernel, 'dm', 'suspended')
 
     def _dmsetup_clear(self, name):
         self.loaded.pop(self.kernel_name(f'/dev/mapper/{name}'), None)

@@ -98,6 +98,47 @@ class DeviceMapperTest(unittest.TestCase):
         self.assertFalse(dm.find('one').suspended)
         self.assertTrue(dm.table('one'))
 
+    def remake(self, device, length=2048):
+        return dm.remake('one', UUID, [dm.Linear(0, length, device)])
+
+    def test_moved_while_it_is_used(self):
+        self.assertEqual('/dev/mapper/one', self.remake('/dev/sdx'))
+        self.kernel.open.add('dm-0')
+        with dm.held('one'):
+            self.assertTrue(dm.find('one').suspended)
+            self.remake('/dev/sdy', 4096)
+        self.assertEqual([], dm.holders('/dev/sdx'))
+        self.assertEqual(['one'], dm.holders('/dev/sdy'))
+        self.assertEqual(4096, dm.length('one'))
+        self.assertFalse(dm.find('one').suspended)
+        steps = list(self.kernel.steps)
+        self.remake('/dev/sdy', 4096)
+        self.assertNotIn('dmsetup.load',
+                         self.kernel.steps[len(steps):])
+
+    def test_moved_after_somebody_was_killed_over_it(self):
+        self.remake('/dev/sdx')
+        self.kernel.write('1', 'block', 'dm-0', 'dm', 'suspended')
+        with dm.held('one'):
+            self.remake('/dev/sdx')
+        self.assertFalse(dm.find('one').suspended)
+        self.assertNotIn('dmsetup.suspend', self.kernel.steps)
+        self.kernel.tables['dm-0'] = ''
+        self.remake('/dev/sdy')
+        self.assertEqual(['one'], dm.holders('/dev/sdy'))
+
+    def test_held_in_vain(self):
+        with dm.held('one'):
+            pass
+        self.remake('/dev/sdx')
+        with self.assertRaises(KeyError), dm.held('one'):
+            raise KeyError
+        self.assertFalse(dm.find('one').suspended)
+        self.patch('suspend', OSError('no'))
+        with self.assertRaisesRegex(exception.DeviceMapperError, 'no'), \
+                dm.held('one'):
+            self.fail('it is not held')
+
     def origin(self, length, device='/dev/sdx'):
         return dm.create('one', UUID, [
             dm.Linear(0, 2048, device),
