@@ -88,15 +88,26 @@ class Attachments:
         :returns: None if Cinder keeps none, as with the API of before
             attachments: then nobody knows later that the host reads.
         """
-        rows = self._db.volume_attachment_get_all_by_volume_id(
-            context.get_admin_context(), volume.id)
-        found = [row for row in rows
-                 if not row.connector or _is_same(row.connector, connector)]
-        if not found:
+        row = _choose(self._rows(volume), connector)
+        return row and Attachment(row.id, row.attach_status, row.connector,
+                                  row.connection_info)
+
+    def left_by_server(self, volume: Any,
+                       connector: dict[str, Any]) -> str | None:
+        """Return the initiator of the host that a server is about to leave.
+
+        :param connector: of the host that the server is to go to.
+        :returns: None if no other host has the volume, or more than one has,
+            or for another server, or nobody knows for which.
+        """
+        rows = self._rows(volume)
+        row = _choose(rows, connector)
+        others = [other for other in rows if other.connector and
+                  not _is_same(other.connector, connector)]
+        if not row or not row.instance_uuid or len(others) != 1 or (
+                others[0].instance_uuid != row.instance_uuid):
             return None
-        row = max(found, key=lambda row: (not row.connector, row.created_at))
-        return Attachment(row.id, row.attach_status, row.connector,
-                          row.connection_info)
+        return _initiator(others[0].connector)
 
     def store(self, attachment: Attachment, connector: dict[str, Any],
               info: dict[str, Any]) -> None:
@@ -163,6 +174,10 @@ class Attachments:
                 any(attachment.connector
                     for attachment in volume.volume_attachment)]
 
+    def _rows(self, volume: Any) -> list[Any]:
+        return self._db.volume_attachment_get_all_by_volume_id(
+            context.get_admin_context(), volume.id)
+
     def _update(self, attachment_id: str, status: str | None,
                 connector: str | None, info: str | None) -> None:
         self._db.volume_attachment_update(
@@ -171,9 +186,20 @@ class Attachments:
              'connection_info': info})
 
 
+def _choose(rows: Iterable[Any], connector: dict[str, Any]) -> Any:
+    """Return the row that a host is about to get: see :meth:`find`."""
+    return max((row for row in rows if not row.connector or
+                _is_same(row.connector, connector)),
+               key=lambda row: (not row.connector, row.created_at),
+               default=None)
+
+
 def _is_same(stored: str, connector: dict[str, Any]) -> bool:
-    initiator = jsonutils.loads(stored).get('initiator') or ''
-    return initiator.lower() == connector['initiator'].lower()
+    return _initiator(stored) == connector['initiator'].lower()
+
+
+def _initiator(stored: str) -> str:
+    return (jsonutils.loads(stored).get('initiator') or '').lower()
 
 
 def _same_backend(volume: Any) -> Any:

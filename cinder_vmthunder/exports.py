@@ -36,6 +36,7 @@ from cinder_vmthunder import assembly
 from cinder_vmthunder import attachments
 from cinder_vmthunder import credentials
 from cinder_vmthunder import diffs
+from cinder_vmthunder import exception
 from cinder_vmthunder import locks
 from cinder_vmthunder import relays
 from cinder_vmthunder import targets
@@ -84,6 +85,7 @@ class Exports:
         :returns: what Cinder is to store.
         :raises AttachedElsewhere: another host has the diff.
         """
+        company = self._company(volume, diff, connector)
         with locks.template_lock(diff.template_id):
             self._make_way(volume, diff, connector)
             target, device = self._prepare(diff, connector,
@@ -92,7 +94,7 @@ class Exports:
         update = {'provider_location': export['location'],
                   'provider_auth': export['auth']}
         try:
-            target.admit(volume, connector, targets.chap_of(update))
+            target.admit(volume, connector, targets.chap_of(update), company)
         except Exception:
             with excutils.save_and_reraise_exception():
                 self.remove(volume, diff)
@@ -150,8 +152,8 @@ class Exports:
         with self._undone_on_error(volume, connector) as attachment:
             if _assembles(diff, connector):
                 return self._connect(volume, diff, connector, attachment)
-            return self._assembly_target.initialize_connection(volume,
-                                                               connector)
+            return self._assembly_target.initialize_connection(
+                volume, connector, self._company(volume, diff, connector))
 
     def _connect(self, volume: Any, diff: diffs.Diff,
                  connector: dict[str, Any],
@@ -208,6 +210,31 @@ class Exports:
         """Return the names of all diffs of a diff's template."""
         found = templates.users(self._group.volumes())
         return [sibling.name for sibling in found.get(diff.template_id, ())]
+
+    def _company(self, volume: Any, diff: diffs.Diff,
+                 connector: dict[str, Any]) -> tuple[str, ...]:
+        """Return who may have a volume beside the host that is to get it.
+
+        That is the host that its server leaves by live migration. A snapshot
+        of the kernel's is on one host only, but QEMU hands an overlay over,
+        and a volume that is assembled here is like any other.
+
+        :raises AttachedElsewhere: somebody else has it; nothing was changed.
+        """
+        others = {initiator for initiator in
+                  self._diff_target.admitted(volume)
+                  if initiator != connector['initiator'].lower()}
+        if not others:
+            return ()
+        leaving = self._attachments.left_by_server(volume, connector)
+        error = exception.AttachedElsewhere
+        if leaving and others == {leaving}:
+            if (diff.mode is connection.SnapshotMode.VMM or
+                    not _assembles(diff, connector)):
+                return (leaving,)
+            error = exception.CannotMigrate
+        raise error(volume=volume.id,
+                    host=targets.host_name(volume, min(others)))
 
     def _make_way(self, volume: Any, diff: diffs.Diff,
                   connector: dict[str, Any]) -> None:

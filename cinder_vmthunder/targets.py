@@ -126,7 +126,7 @@ class LIOTarget(iscsi.ISCSITarget):
 
 
 class DiffTarget(LIOTarget):
-    """Exports diffs, each to one host at a time."""
+    """Exports diffs, each to one host, or to two that Cinder names."""
 
     product: str | None = 'diff'
 
@@ -139,23 +139,26 @@ class DiffTarget(LIOTarget):
         return super()._get_target_chap_auth(context, volume)
 
     def initialize_connection(self, volume: Any,
-                              connector: dict[str, Any]) -> dict[str, Any]:
+                              connector: dict[str, Any],
+                              company: Sequence[str] = ()) -> dict[str, Any]:
         # it may have been detached by force since it was admitted
-        self.admit(volume, connector, chap_of(volume))
+        self.admit(volume, connector, chap_of(volume), company)
         return iscsi.ISCSITarget.initialize_connection(self, volume,
                                                        connector)
 
     def admit(self, volume: Any, connector: dict[str, Any],
-              chap: connection.Chap) -> None:
+              chap: connection.Chap, company: Sequence[str] = ()) -> None:
         """Let a host in unless another one is.
 
+        :param company: initiators that may stay.
         :raises AttachedElsewhere: another one is; nothing was changed.
         """
         with _translated(volume['name']):
             others = lio.grant(self.iqn(volume['name']),
-                               connector['initiator'], chap, exclusive=True)
+                               connector['initiator'], chap, company)
         if others:
-            raise _attached_elsewhere(volume, others)
+            raise exception.AttachedElsewhere(
+                volume=volume['id'], host=host_name(volume, others[0]))
 
     def remove_unless_admitted(self, volume: Any) -> bool:
         """Remove an export that no host has access to.
@@ -175,9 +178,9 @@ class DiffTarget(LIOTarget):
 
         :raises AttachedElsewhere: one has.
         """
-        hosts = self.admitted(volume)
-        if hosts:
-            raise _attached_elsewhere(volume, hosts)
+        for initiator in self.admitted(volume):
+            raise exception.AttachedElsewhere(
+                volume=volume['id'], host=host_name(volume, initiator))
 
     def is_built(self, name: str) -> bool:
         """Whether the export of a volume of a name, or a part, is there."""
@@ -284,10 +287,8 @@ def connectors(volume: Any) -> list[dict[str, Any]]:
             if attachment.connector]
 
 
-def _attached_elsewhere(volume: Any, initiators: Sequence[str]
-                        ) -> exception.AttachedElsewhere:
-    host = next((f"{connector.get('host', '?')} ({initiators[0]})"
+def host_name(volume: Any, initiator: str) -> str:
+    """Return what to call a host that has access to a volume."""
+    return next((f"{connector.get('host', '?')} ({initiator})"
                  for connector in connectors(volume)
-                 if connector['initiator'].lower() == initiators[0]),
-                initiators[0])
-    return exception.AttachedElsewhere(volume=volume['id'], host=host)
+                 if connector['initiator'].lower() == initiator), initiator)

@@ -86,15 +86,15 @@ def export(target: Target) -> None:
 
 
 def grant(iqn: str, initiator: str, chap: connection.Chap,
-          exclusive: bool = False) -> tuple[str, ...]:
+          beside: Sequence[str] | None = None) -> tuple[str, ...]:
     """Give an initiator access to an exported target.
 
-    :param exclusive: only if nobody else has access.
+    :param beside: only if nobody but these has access; None for whoever.
     :returns: those that stood in the way; none if access was given.
     :raises TargetError: LIO refused, or there is no such target.
     """
     return tuple(_grant(iqn, initiator, chap.username, chap.password,
-                        exclusive))
+                        None if beside is None else list(beside)))
 
 
 @privileged.default.entrypoint
@@ -138,13 +138,14 @@ def unexport(iqn: str, unless_granted: bool = False) -> bool:
 
 @privileged.default.entrypoint
 def _grant(iqn: str, initiator: str, username: str, password: str,
-           exclusive: bool) -> list[str]:
+           beside: Sequence[str] | None) -> list[str]:
     rtslib = _rtslib()
     with _alone('grant access to', iqn):
         group = _portal_group(iqn, 'lookup')
-        others = [acl.node_wwn for acl in group.node_acls
-                  if acl.node_wwn != initiator.lower()]
-        if exclusive and others:
+        others = [] if beside is None else [
+            acl.node_wwn for acl in group.node_acls if acl.node_wwn not in
+            map(str.lower, (initiator, *beside))]
+        if others:
             return others
         acl = rtslib.NodeACL(group, initiator)
         # a write would make the kernel ask a living session anew

@@ -160,7 +160,7 @@ class LIOTest(LIOTestCase):
         self.lio('export', DIFF)
         self.assertRefused(DIFF, CHAP)
         self.assertEqual((), self.lio('grant', DIFF.iqn, self.initiator,
-                                      CHAP, exclusive=True))
+                                      CHAP, beside=()))
         self.assertRefused(DIFF, connection.Chap('volume', 'somethingelse'))
         disk = self.login(DIFF, CHAP)
         self.assertEqual(
@@ -170,10 +170,10 @@ class LIOTest(LIOTestCase):
         self.assertTrue(self.client.call(initiator.writes, disk))
         # nothing of this disturbs who is logged in
         self.lio('export', DIFF)
-        self.lio('grant', DIFF.iqn, self.initiator, CHAP, exclusive=True)
+        self.lio('grant', DIFF.iqn, self.initiator, CHAP, beside=())
         self.assertEqual((self.initiator,), self.lio(
             'grant', DIFF.iqn, 'iqn.1993-08.org.debian:x', CHAP,
-            exclusive=True))
+            beside=()))
         self.assertFalse(self.lio('unexport', DIFF.iqn, True))
         self.assertTrue(self.client.call(initiator.writes, disk))
 

@@ -96,8 +96,9 @@ class Cinder:
             {'volume_id': volume_id, 'attach_status': 'attaching',
              'connector': jsonutils.dumps(connector)})
         info.update(attachment_id=attachment_id, enforce_multipath=False)
-        db_api.volume_attached(admin(), attachment_id, None,
-                               connector['host'], 'na', 'rw', False)
+        db_api.volume_attached(
+            admin(), attachment_id, attachment(attachment_id).instance_uuid,
+            connector['host'], 'na', 'rw', False)
         saved = attachment(attachment_id)
         saved.connection_info = info
         saved.save()

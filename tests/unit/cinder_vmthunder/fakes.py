@@ -180,10 +180,10 @@ class LIO:
         self.acls.pop(iqn, None)
         return True
 
-    def grant(self, iqn, initiator, chap, exclusive=False):
+    def grant(self, iqn, initiator, chap, beside=None):
         self._check('grant', iqn)
-        others = tuple(set(self.acls[iqn]) - {initiator})
-        if exclusive and others:
+        others = tuple(set(self.acls[iqn]) - {initiator, *(beside or ())})
+        if beside is not None and others:
             return others
         self.acls[iqn][initiator] = chap
         return ()

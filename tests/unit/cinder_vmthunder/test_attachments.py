@@ -83,6 +83,39 @@ class FindTest(AttachmentsTestCase):
         self.assertFound(self.add())
 
 
+class LeftByServerTest(AttachmentsTestCase):
+
+    def assertLeft(self, initiator):
+        self.assertEqual(initiator, self.attachments.left_by_server(
+            self.volume, {'initiator': MINE['initiator'].lower()}))
+
+    def test_found(self):
+        self.assertLeft(None)
+        self.add(connector=OTHER, instance_uuid='a')
+        self.assertLeft(None)  # nothing to go to
+        self.add(instance_uuid='a')
+        self.assertLeft(OTHER['initiator'])
+        # already told
+        self.add(connector=MINE, instance_uuid='a')
+        self.assertLeft(OTHER['initiator'])
+
+    def test_another_servers(self):
+        self.add(connector=OTHER, instance_uuid='a')
+        self.add(instance_uuid='b')
+        self.assertLeft(None)
+
+    def test_nobody_knows_whose(self):
+        self.add(connector=OTHER)
+        self.add()
+        self.assertLeft(None)
+
+    def test_more_than_one(self):
+        self.add(connector=OTHER, instance_uuid='a')
+        self.add(connector={'initiator': 'iqn.third'}, instance_uuid='a')
+        self.add(instance_uuid='a')
+        self.assertLeft(None)
+
+
 @ddt.ddt
 class OfTemplateTest(AttachmentsTestCase):
 

@@ -209,9 +209,9 @@ class LIOTest(unittest.TestCase):
 
     def test_grant_to_one(self):
         lio.export(DIFF)
-        self.assertEqual((), lio.grant(DIFF.iqn, A, CHAP, exclusive=True))
-        self.assertEqual((A,), lio.grant(DIFF.iqn, B, CHAP, exclusive=True))
-        self.assertEqual((), lio.grant(DIFF.iqn, A, CHAP, exclusive=True))
+        self.assertEqual((), lio.grant(DIFF.iqn, A, CHAP, beside=()))
+        self.assertEqual((A,), lio.grant(DIFF.iqn, B, CHAP, beside=()))
+        self.assertEqual((), lio.grant(DIFF.iqn, A, CHAP, beside=()))
         self.assertEqual([A], lio.initiators(DIFF.iqn))
 
     def test_half_made_grant(self):
