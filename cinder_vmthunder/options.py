@@ -31,9 +31,9 @@ DRIVER_OPTS = [
                choices=[(size, f'{size // 2} KiB')
                         for size in (8, 16, 32, 64, 128, 256, 512, 1024,
                                      2048)],
-               help='Unit of copy on write for new volumes made from images, '
-                    'in sectors of 512 bytes. A volume keeps the size it '
-                    'was made with.'),
+               help='Unit of copy on write for new volumes made from images '
+                    'in dm mode, in sectors of 512 bytes. A volume keeps the '
+                    'size it was made with.'),
     cfg.ListOpt('vmthunder_relay_networks',
                 default=[],
                 help='Networks, as 192.0.2.0/24, in which compute hosts may '
