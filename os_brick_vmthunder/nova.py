@@ -15,18 +15,25 @@
 Only nova-compute imports this; see :mod:`.registration`.
 """
 
-from typing import Any
+from typing import Any, Callable
 
+from lxml import etree
 import nova.conf
 from nova import utils
+from nova.virt.libvirt import config as libvirt_config
 from nova.virt.libvirt.volume import volume as libvirt_volume
 from os_brick.initiator import connector
 from oslo_log import log as logging
 
 from os_brick_vmthunder import connection
+from os_brick_vmthunder import modes
+from os_brick_vmthunder import overlay
 
 CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
+
+# The process that imports this hands overlays to QEMU as what they are.
+modes.offer(connection.SnapshotMode.VMM)
 
 
 class LibvirtVMThunderVolumeDriver(libvirt_volume.LibvirtVolumeDriver):
@@ -66,6 +73,17 @@ class LibvirtVMThunderVolumeDriver(libvirt_volume.LibvirtVolumeDriver):
         LOG.debug('Detached volume %s', connection_info['data']['volume_id'],
                   instance=instance)
 
+    def get_config(self, connection_info: dict[str, Any],
+                   disk_info: dict[str, Any]) -> Any:
+        """Describe the guest's disk to libvirt.
+
+        Nothing of this host is looked at: before a live migration, Nova
+        asks the old host for the disk on the new one.
+        """
+        disk = super().get_config(connection_info, disk_info)
+        volume = connection.Connection.from_dict(connection_info['data'])
+        return _DISKS[volume.mode](disk, volume)
+
     def extend_volume(self, connection_info: dict[str, Any], instance: Any,
                       requested_size: int) -> int:
         """See the new size of a volume that was extended.
@@ -78,3 +96,42 @@ class LibvirtVMThunderVolumeDriver(libvirt_volume.LibvirtVolumeDriver):
                   {'id': connection_info['data']['volume_id'], 'size': size},
                   instance=instance)
         return size
+
+
+class OverlayDisk(libvirt_config.LibvirtConfigGuestDisk):
+    """A disk that is a qcow2 overlay, with its backing file.
+
+    Nova has no words for that. What the overlay itself says of its backing
+    file can't be opened; libvirt doesn't look if it is told.
+
+    :param disk: as Nova describes a raw one.
+    :param backing: path of the origin.
+    """
+
+    def __init__(self, disk: Any, backing: str) -> None:
+        super().__init__()
+        self.__dict__.update(vars(disk))
+        self.driver_format = 'qcow2'
+        self._backing = backing
+
+    def format_dom(self) -> Any:
+        dom = super().format_dom()
+        store = etree.SubElement(dom, 'backingStore', type='block')
+        etree.SubElement(store, 'format', type='raw')
+        etree.SubElement(store, 'source', dev=self._backing)
+        etree.SubElement(store, 'backingStore')  # the chain ends there
+        return dom
+
+
+def _raw(disk: Any, _volume: connection.Connection) -> Any:
+    return disk
+
+
+def _overlay(disk: Any, volume: connection.Connection) -> Any:
+    return OverlayDisk(disk, overlay.VolumeOverlay(volume).backing)
+
+
+_DISKS: dict[connection.SnapshotMode,
+             Callable[[Any, connection.Connection], Any]] = {
+    connection.SnapshotMode.DM: _raw,
+    connection.SnapshotMode.VMM: _overlay}

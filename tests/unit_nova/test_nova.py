@@ -13,11 +13,16 @@
 import unittest
 from unittest import mock
 
+from lxml import etree
+from nova.virt.libvirt import config as libvirt_config
 from nova.virt.libvirt import driver as libvirt_driver
+from nova.virt.libvirt import migration
 from os_brick.initiator import connector
 from oslo_utils import importutils
 
+from os_brick_vmthunder import connection
 from os_brick_vmthunder import exception
+from os_brick_vmthunder import modes
 from os_brick_vmthunder import registration
 from tests.unit.os_brick_vmthunder import test_connection
 
@@ -40,7 +45,10 @@ class VolumeDriverTest(unittest.TestCase):
         self.host.find_secret.return_value = None
         self.driver = importutils.import_object(registration.NOVA_DRIVER,
                                                 self.host)
-        self.data = test_connection.make().to_dict()
+        self.use(test_connection.make())
+
+    def use(self, volume):
+        self.data = volume.to_dict()
         self.info = {'driver_volume_type': 'vmthunder', 'data': self.data,
                      'serial': test_connection.VOLUME}
 
@@ -105,3 +113,64 @@ class VolumeDriverTest(unittest.TestCase):
         self.driver.connect_volume(self.info, mock.sentinel.instance)
         disk = self.config({'block': 'directsync'})
         self.assertEqual('directsync', disk.find('driver').get('cache'))
+
+
+class OverlayTest(VolumeDriverTest):
+    """A volume in vmm mode: a qcow2 overlay, and its backing file."""
+
+    CHAIN = [('backingStore', {'type': 'block'}),
+             ('format', {'type': 'raw'}),
+             ('source', {'dev': f'{PATH}-origin'}),
+             ('backingStore', {})]
+
+    def setUp(self):
+        super().setUp()
+        self.use(test_connection.make(mode=connection.SnapshotMode.VMM))
+
+    def chain(self, disk):
+        store, = disk.findall('backingStore')
+        return [(part.tag, dict(part.attrib)) for part in store.iter()]
+
+    def test_disk(self):
+        self.driver.connect_volume(self.info, mock.sentinel.instance)
+        disk = self.config({})
+        self.assertEqual('block', disk.get('type'))
+        self.assertEqual(PATH, disk.find('source').get('dev'))
+        self.assertEqual({'name': 'qemu', 'type': 'qcow2', 'cache': 'none'},
+                         dict(disk.find('driver').attrib))
+        self.assertEqual(test_connection.VOLUME, disk.findtext('serial'))
+        self.assertEqual(self.CHAIN, self.chain(disk))
+
+    def test_nova_reads_what_it_wrote(self):
+        self.driver.connect_volume(self.info, mock.sentinel.instance)
+        found = libvirt_config.LibvirtConfigGuestDisk()
+        found.parse_dom(self.config({}))
+        self.assertEqual(('qcow2', PATH), (found.driver_format,
+                                           found.source_path))
+        self.assertEqual('block', found.backing_store.source_type)
+
+    def test_live_migration(self):
+        """The old host is asked for the disk that the new one has."""
+        domain = etree.XML(f"""
+            <domain><devices><disk type="block" device="disk">
+            <driver name="qemu" type="qcow2" cache="none"/>
+            <source dev="/dev/mapper/old" index="1"/>
+            <backingStore type="block" index="3"><format type="raw"/>
+            <source dev="/dev/mapper/old-origin"/><backingStore/>
+            </backingStore><target dev="vda" bus="virtio"/>
+            <serial>{test_connection.VOLUME}</serial>
+            <address type="pci" slot="0x04"/></disk></devices></domain>""")
+        self.info['data']['device_path'] = PATH
+        there = mock.Mock(serial=test_connection.VOLUME,
+                          connection_info=self.info)
+        there.as_disk_info.return_value = DISK
+        there.obj_attr_is_set.return_value = False
+        migration._update_volume_xml(
+            domain, mock.Mock(bdms=[there]), None, self.driver.get_config)
+        disk = domain.find('./devices/disk')
+        self.assertEqual(PATH, disk.find('source').get('dev'))
+        self.assertEqual(self.CHAIN, self.chain(disk))
+        self.connector.connect_volume.assert_not_called()
+
+    def test_is_offered(self):
+        self.assertIn(connection.SnapshotMode.VMM, modes.offered())
