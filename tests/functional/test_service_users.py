@@ -10,33 +10,63 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Nova's part of attaching, by a process that isn't root."""
+"""Attaching by processes that aren't root, as Nova's and Glance's."""
 
 from tests.functional import backend
 from tests.functional import base
 from tests.functional import compute
+from tests.functional import glancestore
 from tests.functional import novacompute
 from tests.functional import test_host_stack
 from tests import lab
 
 MIB = 1 << 20
-NOVA = lab.HostSpec('nova-user', 63, memory=768)
+HOST = lab.HostSpec('users', 63, memory=768)
 GIB = 1 << 30
 
 
-class NovaUserTest(base.FunctionalTestCase):
+class ServiceUsersTestCase(base.FunctionalTestCase):
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
         storage, cls.host = base.together(
             lambda: base.get_host(test_host_stack.STORAGE),
-            lambda: base.get_host(NOVA))
+            lambda: base.get_host(HOST))
         base.together(lambda: storage.preload(*backend.MODULES),
-                      lambda: cls.host.preload(*novacompute.MODULES))
-        cls.host.call(novacompute.install)
+                      lambda: cls.host.preload(*cls.SERVICE.MODULES))
+        cls.host.call(cls.SERVICE.install)
         cls.backend = backend.Backend(
             storage, test_host_stack.HostStackTestCase.ADDRESSES)
+
+    def make_volume(self, size):
+        """Return a template, and a volume of it that the host may attach."""
+        template = self.backend.make_template(24 * MIB)
+        self.addCleanup(self.backend.remove_template, template)
+        volume = self.backend.make_volume(template, size, self.host)
+        self.addCleanup(self.backend.remove_volume, volume)
+        return template, volume
+
+
+class GlanceTest(ServiceUsersTestCase):
+
+    SERVICE = glancestore
+
+    def test_image_in_a_volume(self):
+        """As of one that was cloned when it was uploaded."""
+        template, volume = self.make_volume(GIB)
+        content = backend.content(template.id, 24 * MIB)
+        digest, connector = self.host.call(
+            glancestore.checksum, self.host.address, volume.to_dict(),
+            len(content), timeout=300)
+        self.assertEqual(backend.digest(content), digest)
+        self.assertEqual(3260, connector['vmthunder']['relay_port'])
+        self.assertEqual([], self.host.call(compute.leftovers))
+
+
+class NovaTest(ServiceUsersTestCase):
+
+    SERVICE = novacompute
 
     def test_announcement(self):
         found = self.host.call(novacompute.connector, self.host.address)
@@ -44,10 +74,7 @@ class NovaUserTest(base.FunctionalTestCase):
         self.assertIn(self.host.name, found['initiator'])
 
     def test_volume(self):
-        template = self.backend.make_template(24 * MIB)
-        self.addCleanup(self.backend.remove_template, template)
-        volume = self.backend.make_volume(template, GIB, self.host)
-        self.addCleanup(self.backend.remove_volume, volume)
+        template, volume = self.make_volume(GIB)
         data = self.backend.relayed(volume, self.host).to_dict()
         # root was the first to want a lock, as its agent may be
         self.host.run('vmthunder', '--lock-path', novacompute.LOCKS, 'cache',
