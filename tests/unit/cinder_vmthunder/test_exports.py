@@ -12,6 +12,7 @@
 
 from unittest import mock
 
+from cinder.volume.drivers import lvm
 from oslo_config import cfg
 
 from cinder_vmthunder import assembly
