@@ -208,7 +208,8 @@ def _lab(name: str, stride: int, *choice: str, limit: float = 3600) -> Tests:
 CLOUD = r'functional\.test_(controlplane|lab|lio|templates|volumes)\.'
 # All that Cinder's users do: with a cloud, and with the driver alone.
 USERS = r'functional\.test_(contract|tempest)\.'
-DRIVER = r'functional\.test_(fencing|full_pool|operations|plain_iscsi)\.'
+DRIVER = (r'functional\.test_(fencing|full_pool|operations|overlays|'
+          r'plain_iscsi)\.')
 # Those that take long: each of a target of its own.
 FAILURES = r'functional\.test_failures\.'
 MODEL = r'functional\.test_model\.'

@@ -29,6 +29,7 @@ from cinder import context
 from os_brick_vmthunder import devicemapper as dm
 
 from cinder_vmthunder import diffs
+from cinder_vmthunder import layers
 from cinder_vmthunder import templates
 from tests.functional import content
 from tests.functional import steps
@@ -62,9 +63,9 @@ def _diff(made: Driver, volume_id: str) -> diffs.Diff:
     return diff
 
 
-def create(made: Driver, volume_id: str,
-           image_id: str) -> None:
-    assert volumes.clone_image(made, volume_id, image_id)
+def create(made: Driver, volume_id: str, image_id: str,
+           mode: str | None = None) -> None:
+    assert volumes.clone_image(made, volume_id, image_id, mode=mode)
 
 
 def snapshot(made: Driver, volume_id: str,
@@ -259,16 +260,14 @@ def opened(made: Driver, volume_id: str) -> Iterator[str]:
     diff = _diff(made, volume_id)
     filled = diff.template_size // 512
     size = diff.volume_size // 512
-    template, store = (made._group.activate(name) for name in
-                       (templates.name_of(diff.template_id), diff.name))
-    dm.create('test-origin', 'TEST-origin', [
+    template = made._group.activate(templates.name_of(diff.template_id))
+    origin = dm.create('test-origin', 'TEST-origin', [
         dm.Linear(0, filled, template), dm.Zero(filled, size - filled)], True)
     try:
-        yield dm.create('test', 'TEST', [
-            dm.Snapshot(0, size, dm.path_of('test-origin'), store,
-                        diff.chunk_sectors)])
+        yield layers.make(made._diffs)[diff.mode].build(diff, 'test', 'TEST',
+                                                        origin)
     finally:
-        dm.remove('test')
+        layers.remove('test')
         dm.remove('test-origin')
 
 

@@ -40,7 +40,7 @@ _READING_VERBS = {'iscsiadm': {'--op', '--login', '--logout', '-u', '-l'},
                   'multipathd': {'add', 'del', 'disablequeueing', 'resize'},
                   'dmsetup': {'create', 'remove', 'load', 'resume',
                               'suspend', 'message', 'clear'},
-                  'qemu-img': {'convert', 'create', 'resize'}}
+                  'qemu-img': {'convert', 'create', 'resize', '-r'}}
 
 
 def _command(argv: Any) -> list[str]:

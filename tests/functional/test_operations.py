@@ -37,10 +37,10 @@ def _new_ids(number):
     return [str(uuid.uuid4()) for _ in range(number)]
 
 
-def _snapshots(killer, image, other_image):
+def _snapshots(killer, image, other_image, mode):
     volume, snapshot, larger = _new_ids(3)
     held = content.Content(image, SIZE, text=ONE)
-    killer.run('create', volume, image)
+    killer.run('create', volume, image, mode)
     operations.write(killer.made, volume, ONE)
     killer.run('snapshot', volume, snapshot)
     operations.write(killer.made, volume, TWO)
@@ -53,10 +53,10 @@ def _snapshots(killer, image, other_image):
     killer.run('delete', volume)
 
 
-def _copies(killer, image, other_image):
+def _copies(killer, image, other_image, mode):
     volume, copy = _new_ids(2)
     held = content.Content(image, SIZE, 2, ONE)
-    killer.run('create', volume, image)
+    killer.run('create', volume, image, mode)
     operations.write(killer.made, volume, ONE)
     killer.run('clone', volume, copy, 2)
     killer.check(copy, held)
@@ -68,11 +68,11 @@ def _copies(killer, image, other_image):
     killer.run('delete', volume)
 
 
-def _attachments(killer, image, other_image):
+def _attachments(killer, image, other_image, mode):
     (volume,) = _new_ids(1)
     held = content.Content(image, SIZE, 1)
     device = f'/dev/mapper/vmthunder-assembly-volume-{volume}'
-    killer.run('create', volume, image)
+    killer.run('create', volume, image, mode)
     killer.run('attach', volume, PLAIN)
     content.write(device, ONE)
     killer.check(volume, dataclasses.replace(held, text=ONE), device)
@@ -87,10 +87,10 @@ def _attachments(killer, image, other_image):
     killer.run('delete', volume)
 
 
-def _abandoned(killer, image, other_image):
+def _abandoned(killer, image, other_image, mode):
     """What died isn't run again, as when Cinder is told to forget it."""
     volume, copy, snapshot = _new_ids(3)
-    killer.run('create', volume, image)
+    killer.run('create', volume, image, mode)
     operations.write(killer.made, volume, ONE)
     killer.run('snapshot', volume, snapshot)
     killer.abandon('look', volume, content.Content(image, SIZE, text=ONE))
@@ -104,7 +104,9 @@ def _abandoned(killer, image, other_image):
     killer.run('delete_snapshot', volume, snapshot)
 
 
-class KilledTest(base.FunctionalTestCase):
+class KilledTestCase(base.FunctionalTestCase):
+
+    MODE = 'dm'
 
     @classmethod
     def setUpClass(cls):
@@ -133,11 +135,15 @@ class KilledTest(base.FunctionalTestCase):
     def kill_everywhere(self, sequence):
         step, ended = steps.first(), False
         while not ended:
-            report = self.call(operations.kill, step, sequence, *self.images)
+            report = self.call(operations.kill, step, sequence, *self.images,
+                               self.MODE)
             self.assertEqual([], report.wrong, f'step {step}')
             ended = report.ended
             step += steps.STRIDE
         self.assertGreater(step, 3)
+
+
+class KilledTest(KilledTestCase):
 
     def test_snapshots(self):
         self.kill_everywhere(_snapshots)
@@ -150,3 +156,15 @@ class KilledTest(base.FunctionalTestCase):
 
     def test_abandoned(self):
         self.kill_everywhere(_abandoned)
+
+
+class KilledOverlayTest(KilledTestCase):
+    """Snapshots and reverting only change LVs, in either mode."""
+
+    MODE = 'vmm'
+
+    def test_copies(self):
+        self.kill_everywhere(_copies)
+
+    def test_attachments(self):
+        self.kill_everywhere(_attachments)

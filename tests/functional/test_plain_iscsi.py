@@ -25,6 +25,8 @@ TEXT = b'written ' * 50
 
 class PlainTest(test_templates.TemplatesTestCase):
 
+    MODE = 'dm'
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -35,7 +37,7 @@ class PlainTest(test_templates.TemplatesTestCase):
 
     def setUp(self):
         super().setUp()
-        self.volume = self.create()
+        self.volume = self.create(mode=self.MODE)
         self.iqn = f'iqn.2010-10.org.openstack:volume-{self.volume}'
 
     def attach(self):

@@ -31,7 +31,8 @@ MIB = 1 << 20
 SIZE = 66 * MIB - 512  # not a whole number of extents
 LV_SIZE = 68 * MIB
 A = {'initiator': 'iqn.1993-08.org.debian:01:a', 'host': 'host-a',
-     'vmthunder': {'version': connection.VERSION}}
+     'vmthunder': {'version': connection.VERSION,
+                   'modes': ['dm', 'vmm']}}
 B = dict(A, initiator='iqn.1993-08.org.debian:01:b', host='host-b')
 
 

@@ -44,6 +44,7 @@ from tests.lab import cheapforks
 objects.register_all()
 
 from cinder_vmthunder import driver  # noqa: E402 (needs the objects)
+from cinder_vmthunder import volumetypes  # noqa: E402
 
 STATE = pathlib.Path('/var/lib/volumes-test')
 IMAGES = STATE / 'images'
@@ -104,9 +105,15 @@ class Database:
             return json.loads(path.read_text())
         raise cinder_exception.VolumeNotFound(volume_id=volume_id)
 
+    #: none as with the API of before attachments: no relays
+    attachments: list[Any] = []
+
     def volume_attachment_get_all_by_volume_id(
             self, ctxt: Any, volume_id: str) -> list[Any]:
-        return []  # as with the API of before attachments: no relays
+        return self.attachments
+
+    def volume_attachment_update(self, *args: Any) -> None:
+        """What is told to whom is of no interest."""
 
 
 class ImageService:
@@ -168,6 +175,9 @@ def make_driver(check: bool = False, **options: Any
     made._exports._attachments._db = made.db
     made.target_driver.db = made._exports._diff_target.db = made.db
     made._exports._assembly_target.db = made.db
+    # a type's id is the mode of its volumes
+    setattr(volumetypes, '_extra_specs', lambda type_id: (
+        {volumetypes.SNAPSHOT_MODE: type_id} if type_id else {}))
     # nor would volumes be found whose attachments nobody keeps
     setattr(made._attachments, 'of_busy_volumes', lambda *_: [])
     if check:
@@ -181,7 +191,7 @@ def volume_of(volume_id: str, size: int = 1, **values: Any) -> Volume:
         'id': volume_id, 'name': f'volume-{volume_id}', 'size': size,
         'multiattach': False, 'volume_attachment': [],
         'provider_location': None, 'provider_auth': None,
-        'encryption_key_id': None,
+        'encryption_key_id': None, 'volume_type_id': None,
         'service_topic_queue': 'storage@vmthunder', **values})
 
 
@@ -205,9 +215,10 @@ def store(volume: Volume, **values: Any) -> None:
 
 
 def create(volume_id: str, image_id: str, size: int = 1,
-           **options: Any) -> bool:
+           mode: str | None = None, **options: Any) -> bool:
     """Make a volume from an image; return whether the driver did."""
-    return clone_image(make_driver(**options), volume_id, image_id, size)
+    return clone_image(make_driver(**options), volume_id, image_id, size,
+                       mode)
 
 
 def create_killed(step: int, volume_id: str, image_id: str) -> list[str]:
@@ -216,9 +227,10 @@ def create_killed(step: int, volume_id: str, image_id: str) -> list[str]:
 
 
 def clone_image(made: driver.VMThunderDriver, volume_id: str, image_id: str,
-                size: int = 1) -> bool:
+                size: int = 1, mode: str | None = None) -> bool:
     """Make a volume from an image; return whether the driver did."""
-    service, volume = ImageService(), volume_of(volume_id, size)
+    service, volume = ImageService(), volume_of(
+        volume_id, size, volume_type_id=mode)
     store(volume)
     _update, cloned = made.clone_image(
         context.get_admin_context(), volume, None,
@@ -267,13 +279,18 @@ def make_again(volume_id: str, image_id: str, size: int) -> Remade:
 
 def attach(volume_id: str, connector: dict[str, Any],
            made: driver.VMThunderDriver | None = None,
-           there: dict[str, Any] | None = None) -> dict[str, Any]:
+           there: dict[str, Any] | None = None,
+           server: str | None = None) -> dict[str, Any]:
     """Do what the manager does; return the connection's data.
 
     :param made: a driver, if there is one.
     :param there: connector of the host that has the volume already.
+    :param server: the server that both hosts have it for.
     """
     made, volume = made or make_driver(), stored(volume_id, there)
+    if server:
+        made.db.attachments = [_attachment(server, there),
+                               _attachment(server)]
     made.validate_connector(connector)
     update = made.create_export(context.get_admin_context(), volume,
                                 connector)
@@ -283,6 +300,15 @@ def attach(volume_id: str, connector: dict[str, Any],
     except Exception:
         made.remove_export(None, volume)
         raise
+
+
+def _attachment(server: str, connector: dict[str, Any] | None = None
+                ) -> types.SimpleNamespace:
+    """Return a row of Cinder's."""
+    return types.SimpleNamespace(
+        id='attachment', attach_status='reserved', instance_uuid=server,
+        connector=connector and json.dumps(connector), created_at=0,
+        connection_info=None)
 
 
 def detach(volume_id: str, connector: dict[str, Any] | None,
@@ -410,8 +436,8 @@ def lio_objects() -> list[str]:
 
 
 def remains() -> list[str]:
-    """Return temporary files and processes of imports."""
+    """Return temporary files, and processes that should have ended."""
     files = [str(path) for path in CONVERSION.glob('*')]
-    found = subprocess.run(['pgrep', '-a', 'qemu-img'], capture_output=True,
+    found = subprocess.run(['pgrep', '-a', 'qemu-'], capture_output=True,
                            text=True)
     return files + found.stdout.splitlines()
