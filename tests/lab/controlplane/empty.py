@@ -14,7 +14,8 @@
 
 Cinder asks Nova before it lets anybody else end an attachment that names a
 server, as every attachment of `cinder local-attach` does. Tempest asks Neutron
-for what a project that it deletes might have left there.
+for what a project that it deletes might have left there. Nova, where it runs,
+asks Neutron for the ports of servers that have none.
 
 A process of its own: what oslo imports may turn the server's threads and
 locks into eventlet's, and then requests hang.
@@ -29,7 +30,7 @@ import urllib.parse
 from tests.lab.controlplane import processes
 from tests.lab.controlplane import settings
 
-_PORT = 8774
+_PORT = 9696
 NEUTRON = 'http://%s:%d' % (settings.MACHINE, _PORT)
 NOVA = NEUTRON + '/v2.1'
 

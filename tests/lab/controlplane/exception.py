@@ -13,6 +13,7 @@
 """What can go wrong with the lab's control plane, said plainly."""
 
 import pathlib
+import typing
 
 
 class ControlPlaneError(Exception):
@@ -45,3 +46,18 @@ def tail(log: pathlib.Path, lines: int = 30) -> str:
     except OSError as exc:
         return '(unreadable: %s)' % exc
     return '\n'.join(text.splitlines()[-lines:]) or '(empty)'
+
+
+class ServerFailed(ControlPlaneError):
+    """A server came to a state that nobody asked for.
+
+    :param server: openstacksdk's.
+    :param problem: what is wrong.
+    """
+
+    def __init__(self, server: typing.Any, problem: str):
+        fault = (server.fault or {}).get('message', 'no fault')
+        super().__init__(
+            'server %s (%s on %s, %s, task %s) %s: %s' % (
+                server.id, server.name, server.compute_host, server.status,
+                server.task_state, problem, fault))

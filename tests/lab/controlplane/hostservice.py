@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""A service of Cinder on the lab's storage host."""
+"""A service of OpenStack on a lab host."""
 
 import pathlib
 
@@ -26,27 +26,37 @@ class HostService:
 
     :cvar name: what errors call it.
     :cvar module: the module whose main() it is.
+    :cvar config: its configuration file on the host.
 
-    :param host: the storage host, which is up.
+    :param host: the host, which is up.
     """
 
     name: str
     module: str
+    config = CONF / 'cinder.conf'
 
     def __init__(self, where: settings.Settings, host: lab_host.Host):
         self.host = host
         self._where = where
         self._process: lab_client.Process | None = None
-        # The storage host sees the lab's state directory.
-        self._go = where.data(self.name) / 'go'
+        # The host sees the lab's state directory.
+        self._go = where.data(self.name) / ('go-' + host.name)
 
     def load(self) -> None:
         """Begin to start it, up to where it needs other services."""
         self._go.unlink(missing_ok=True)
-        self._process = self.host.spawn(
-            str(settings.VENV / 'bin/python'), '-W', 'ignore',
-            '-m', 'tests.lab.earlystart', self.module,
-            str(self._go), '--config-file', str(CONF / 'cinder.conf'))
+        self._process = self.host.spawn(*self.command(),
+                                        env=self.environment())
+
+    def command(self) -> list[str]:
+        """The program and its arguments."""
+        return [str(settings.VENV / 'bin/python'), '-W', 'ignore',
+                '-m', 'tests.lab.earlystart', self.module,
+                str(self._go), '--config-file', str(self.config)]
+
+    def environment(self) -> dict[str, str]:
+        """Variables besides the host's own."""
+        return {}
 
     def go(self) -> None:
         """Let it go on; when it is ready is another matter."""

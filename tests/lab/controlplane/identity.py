@@ -12,6 +12,8 @@
 
 """The cloud's users and catalogue, made through Keystone's own API."""
 
+from collections.abc import Iterable
+
 from keystoneauth1.identity import v3
 from keystoneauth1 import session as ks_session
 from keystoneclient.v3 import client
@@ -23,9 +25,10 @@ from tests.lab.controlplane import settings
 _SERVICES = (
     ('glance', 'image', openstack.GLANCE),
     ('cinder', 'block-storage', openstack.CINDER + '/v3'),
-    ('nova', 'compute', empty.NOVA),
     ('neutron', 'network', empty.NEUTRON),
 )
+# Where there is no other Nova.
+EMPTY_NOVA = (('nova', 'compute', empty.NOVA),)
 
 
 def admin_session() -> ks_session.Session:
@@ -53,17 +56,19 @@ def cli_environment() -> dict[str, str]:
     }
 
 
-def register_services() -> None:
+def register_services(more: Iterable[tuple[str, str, str]]) -> None:
     """Give each service a user of role `service` and an endpoint.
 
     The role lets them act with a service token, which the deletion of a
     server's attachment asks for.
+
+    :param more: services beside those of every lab: user, type, URL.
     """
     keystone = client.Client(session=admin_session(),
                              endpoint_override=openstack.KEYSTONE + '/v3')
     project = keystone.projects.create('service', 'default')
     roles = {role.name: role for role in keystone.roles.list()}
-    for name, kind, url in _SERVICES:
+    for name, kind, url in (*_SERVICES, *more):
         user = keystone.users.create(
             name, password=settings.PASSWORD, default_project=project)
         for role in ('service', 'admin'):

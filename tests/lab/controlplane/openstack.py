@@ -37,7 +37,7 @@ def start_keystone(services: processes.Services) -> None:
         '--bootstrap-public-url', KEYSTONE + '/v3',
         '--bootstrap-internal-url', KEYSTONE + '/v3',
         '--bootstrap-region-id', settings.REGION])
-    _start_wsgi(services, 'keystone', 'keystone.wsgi.api:application', 5000)
+    start_wsgi(services, 'keystone', 'keystone.wsgi.api:application', 5000)
 
 
 def start_glance(services: processes.Services) -> None:
@@ -47,7 +47,7 @@ def start_glance(services: processes.Services) -> None:
         (where.data('glance') / directory).mkdir(exist_ok=True)
     where.write('glance-api.conf', where.render('glance-api.conf'))
     services.run('glance-db-sync', ['glance-manage', 'db_sync'])
-    _start_wsgi(services, 'glance-api', 'glance.wsgi.api:application', 9292)
+    start_wsgi(services, 'glance-api', 'glance.wsgi.api:application', 9292)
 
 
 def sync_cinder(services: processes.Services, default_type: str) -> None:
@@ -68,22 +68,24 @@ def start_cinder_scheduler(services: processes.Services) -> None:
 
 def start_cinder_api(services: processes.Services) -> None:
     """Start cinder-api, whose database is there."""
-    _start_wsgi(services, 'cinder-api', 'cinder.wsgi.api:application', 8776)
+    start_wsgi(services, 'cinder-api', 'cinder.wsgi.api:application', 8776)
 
 
-def _start_wsgi(services: processes.Services, name: str, application: str,
-                port: int) -> None:
+def start_wsgi(services: processes.Services, name: str, application: str,
+               port: int, health: str = '/healthcheck') -> None:
     """Start a WSGI application under gunicorn and wait until it answers.
 
     Its options go by the environment, since the applications themselves
     parse sys.argv.
+
+    :param health: path of what answers once it works.
     """
     where = services.where
     config = where.write('gunicorn-%s.py' % name, where.render(
         'gunicorn.py', port=port, application=application))
     daemon = services.start(name, ['gunicorn'], where.environment(
         GUNICORN_CMD_ARGS='-c %s' % config))
-    url = 'http://%s:%d/healthcheck' % (settings.MACHINE, port)
+    url = 'http://%s:%d%s' % (settings.MACHINE, port, health)
     daemon.wait_ready(lambda: processes.healthy(url))
 
 

@@ -25,6 +25,8 @@ from tests.lab.controlplane import empty
 from tests.lab.controlplane import exception
 from tests.lab.controlplane import hostservice
 from tests.lab.controlplane import identity
+from tests.lab.controlplane import nova
+from tests.lab.controlplane import novacloud
 from tests.lab.controlplane import openstack
 from tests.lab.controlplane import processes
 from tests.lab.controlplane import settings
@@ -48,11 +50,14 @@ class ControlPlane(attachments.Attachments):
     :param backends: names of the storage backends, which are the volume
         types too; the first is the default type.
     :param with_backup: start cinder-backup, too, see `start_backup`.
+    :param compute: hosts to compute by Nova, which runs only if there are
+        some.
     """
 
     def __init__(self, lab: lab_module.Lab,
                  backends: Sequence[str] = ('vmthunder', 'lvm'),
-                 with_backup: bool = False):
+                 with_backup: bool = False,
+                 compute: Sequence[lab_host.HostSpec] = ()):
         self._where = settings.Settings(lab.state)
         super().__init__(self._where)
         self._lab = lab
@@ -62,6 +67,8 @@ class ControlPlane(attachments.Attachments):
         self._cinder_volume: volumeservice.CinderVolume | None = None
         self._cinder_backup: backupservice.CinderBackup | None = None
         self._with_backup = with_backup
+        self._nova = novacloud.NovaCloud(
+            lab, self._services, compute) if compute else None
         #: Seconds from the beginning until each part was there.
         self.timings: dict[str, float] = {}
 
@@ -95,6 +102,13 @@ class ControlPlane(attachments.Attachments):
         if self._cinder_volume is None:
             raise RuntimeError('the control plane was not started')
         return self._cinder_volume
+
+    @property
+    def nova(self) -> novacloud.NovaCloud:
+        """Nova, where it was asked for."""
+        if self._nova is None:
+            raise RuntimeError('the control plane has no Nova')
+        return self._nova
 
     def log(self, name: str) -> pathlib.Path:
         """The log of the service of that name."""
@@ -184,14 +198,19 @@ class ControlPlane(attachments.Attachments):
             api = begin('cinder-api',
                         lambda: openstack.start_cinder_api(services),
                         broker, tables)
-            catalogue = begin('catalogue', identity.register_services,
-                              keystone)
+            catalogue = begin(
+                'catalogue', lambda: identity.register_services(
+                    nova.CATALOGUE if self._nova else identity.EMPTY_NOVA),
+                keystone)
             types = begin('volume types', self._create_types, catalogue, api)
             ready = begin('cinder-volume ready', self._wait_for_backends,
                           volume, scheduler, types)
             compute = begin('empty services',
                             lambda: empty.start(services))
             parts = [glance, ready, compute]
+            if self._nova:
+                parts.append(self._nova.begin(begin, database, broker,
+                                              catalogue))
             if self._with_backup:
                 parts.append(begin('cinder-backup', self.start_backup, ready))
             try:

@@ -51,7 +51,7 @@ class Daemon:
                 stdout=output, stderr=output, start_new_session=True)
 
     def wait_ready(self, ready: Callable[[], bool],
-                   timeout: float = 90) -> None:
+                   timeout: float = 300) -> None:
         """Return when ready() says so.
 
         :param timeout: seconds until we give up.
@@ -59,7 +59,7 @@ class Daemon:
         """
         deadline = time.monotonic() + timeout
         while not ready():
-            status = self._process.poll()
+            status = self.status
             if status is not None:
                 raise exception.ServiceFailed(
                     self.name, 'ended with status %d' % status, self.log)
@@ -67,6 +67,11 @@ class Daemon:
                 raise exception.ServiceFailed(
                     self.name, 'was not ready in %d s' % timeout, self.log)
             time.sleep(POLL)
+
+    @property
+    def status(self) -> int | None:
+        """What it ended with; None while it runs."""
+        return self._process.poll()
 
     def signal(self, number: int) -> None:
         """Send a signal to the whole group, if it still runs."""
@@ -111,39 +116,42 @@ class Services:
 
     def run(self, name: str, command: list[str],
             env: Mapping[str, str] | None = None,
-            timeout: float = 120) -> None:
-        """Run a command to its end; it logs under its name.
+            timeout: float = 400) -> None:
+        """Run a command to its end, or until all is stopped.
+
+        It logs under its name.
 
         :param timeout: seconds.
         :raises ServiceFailed: it failed or took too long.
         """
         log = self.where.log(name)
-        with open(log, 'ab') as output:
-            try:
-                status = subprocess.run(
-                    command, env=dict(env or self.where.environment()),
-                    stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                    timeout=timeout, check=False).returncode
-            except subprocess.TimeoutExpired:
-                raise exception.ServiceFailed(
-                    name, 'took more than %d s' % timeout, log)
-        if status:
+        running = self.start(name, command, env)
+        if not running.wait(timeout):
+            running.signal(signal.SIGKILL)
             raise exception.ServiceFailed(
-                name, 'failed with status %d' % status, log)
+                name, 'took more than %d s' % timeout, log)
+        # A process group of that number may be somebody else's by now.
+        with self._lock:
+            if running in self._daemons:
+                self._daemons.remove(running)
+        if running.status:
+            raise exception.ServiceFailed(
+                name, 'failed with status %d' % running.status, log)
 
     def stop(self, grace: float = 3) -> None:
         """End all services, for good: forced after grace seconds."""
         with self._lock:
             self._stopped = True
-        for daemon in self._daemons:
+            daemons = list(self._daemons)
+            self._daemons.clear()
+        for daemon in daemons:
             daemon.signal(signal.SIGTERM)
         deadline = time.monotonic() + grace
-        for daemon in self._daemons:
+        for daemon in daemons:
             daemon.wait(max(0, deadline - time.monotonic()))
             # Even where the leader has ended, some of its group may not.
             daemon.signal(signal.SIGKILL)
             daemon.wait(grace)
-        self._daemons.clear()
 
 
 def speaks(address: str, port: int, greeting: bytes = b'') -> bool:

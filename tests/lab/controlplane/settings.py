@@ -30,6 +30,8 @@ REGION = 'RegionOne'
 
 PROJECT = sandbox.PROJECT
 VENV = pathlib.Path(sys.prefix)
+# What .venv's own is a link to.
+INTERPRETER = pathlib.Path(sys.executable).resolve()
 TEMPLATES = pathlib.Path(__file__).with_name('templates')
 
 
@@ -100,7 +102,9 @@ class Settings:
             PATH='%s/bin:/usr/sbin:/usr/bin:/sbin:/bin' % VENV,
             PYTHONPATH=str(PROJECT), PYTHONWARNINGS='ignore',
             OS_KEYSTONE_CONFIG_DIR=str(self.conf),
-            OS_GLANCE_CONFIG_DIR=str(self.conf))
+            OS_GLANCE_CONFIG_DIR=str(self.conf),
+            OS_NOVA_CONFIG_DIR=str(self.conf),
+            OS_NOVA_CONFIG_FILES='%s/etc/nova/api-paste.ini;nova.conf' % VENV)
         env.update(extra)
         return env
 
