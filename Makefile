@@ -6,7 +6,7 @@
 
 PYTHON_VENV := .venv/bin/python
 
-.PHONY: help demo test ci unit functional contract failures model storm tempest steps lint pep8 mypy docs releasenotes cover
+.PHONY: help demo test ci unit functional contract failures model storm nova tempest steps lint pep8 mypy docs releasenotes cover
 .PHONY: config lab venv clean
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "  make model   the same at random, compared with a model"
 	@echo "  make failures   cut hosts' power, network, disks while guests write"
 	@echo "  make storm   attach on 8 hosts at once, beside stock LVM/iSCSI"
+	@echo "  make nova   Nova's servers: boot, migrate, evacuate, resize, rebuild"
 	@echo "  make tempest   run OpenStack's own tests of Cinder with this driver"
 	@echo "  make steps   kill attach and import at each step, not at some"
 	@echo "  make unit | functional | lint | docs | releasenotes | cover | config | clean"
@@ -38,6 +39,11 @@ model: export VMTHUNDER_MODEL_SEED ?= 1000
 model: export VMTHUNDER_MODEL_VERBOSE ?= 1
 
 functional contract failures model storm tempest steps: lab
+	@$(PYTHON_VENV) -m tools.run_tests $@
+
+# What servers boot from is made outside the lab, once.
+nova: lab
+	@$(PYTHON_VENV) -m tests.lab.image > /dev/null
 	@$(PYTHON_VENV) -m tools.run_tests $@
 
 docs: venv

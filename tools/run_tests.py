@@ -214,6 +214,7 @@ DRIVER = (r'functional\.test_(fencing|full_pool|operations|overlays|'
 FAILURES = r'functional\.test_failures\.'
 MODEL = r'functional\.test_model\.'
 STORM = r'functional\.test_storm\.'
+NOVA = r'functional\.test_nova'
 # A seventh of the steps a day: all of them take half an hour more.
 STRIDE = 7
 
@@ -229,13 +230,15 @@ SUITES: dict[str, Suite] = {
     'functional': Together((
         _lab('cloud', STRIDE, CLOUD),
         _lab('hosts', STRIDE, '--exclude-regex',
-             '|'.join((CLOUD, USERS, DRIVER, FAILURES, MODEL, STORM))))),
+             '|'.join((CLOUD, USERS, DRIVER, FAILURES, MODEL, STORM,
+                       NOVA))))),
     'contract': Together((
         _lab('users', STRIDE, USERS),
         _lab('driver', STRIDE, f'{DRIVER}|{MODEL}'))),
     'failures': _lab('failures', 1, FAILURES),
     'model': _lab('model', 1, MODEL, limit=4 * 3600),
     'storm': _lab('storm', 1, STORM),
+    'nova': _lab('nova', 1, NOVA, limit=2 * 3600),
     'tempest': Tests(
         'tempest', '', ('--concurrency', '2', *selection.ALL),
         (*SANDBOX, PYTHON, '-m', 'tests.tempest'), selection.STESTR,
