@@ -182,10 +182,6 @@ class DiffTarget(LIOTarget):
             raise exception.AttachedElsewhere(
                 volume=volume['id'], host=host_name(volume, initiator))
 
-    def is_built(self, name: str) -> bool:
-        """Whether the export of a volume of a name, or a part, is there."""
-        return bool(lio.names(self.iqn(name)))
-
     def admitted(self, volume: Any) -> list[str]:
         """Return the initiators that have access to a volume."""
         with _translated(volume['name']):
