@@ -347,11 +347,8 @@ def held(name: str) -> Iterator[None]:
     table that was there. It is all right if there is no such device.
     """
     device = find(name)
-    if device is None:
-        yield
-        return
     try:
-        if not device.suspended:
+        if device and not device.suspended:
             dmsetup.suspend(name)
     except (processutils.ProcessExecutionError, OSError) as error:
         raise _failure('suspend', name, error) from error
