@@ -214,7 +214,8 @@ DRIVER = (r'functional\.test_(fencing|full_pool|operations|overlays|'
 FAILURES = r'functional\.test_failures\.'
 MODEL = r'functional\.test_model\.'
 STORM = r'functional\.test_storm\.'
-NOVA = r'functional\.test_nova'
+# Servers, and what attaches volumes without being root.
+NOVA = r'functional\.test_(nova|service_users)'
 # A seventh of the steps a day: all of them take half an hour more.
 STRIDE = 7
 
