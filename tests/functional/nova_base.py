@@ -34,6 +34,8 @@ from tests.lab import guestlog
 from tests.lab import image
 
 COMPUTE = tuple(computeservice.host_spec(number) for number in (1, 2))
+# The volume type whose servers can be moved while they run.
+MOVABLE = 'vmthunder-vmm'
 # A guest boots in half a minute where it has a processor to itself.
 BOOT_TIMEOUT = 600
 
@@ -44,6 +46,8 @@ def get_cloud() -> plane.ControlPlane:
     cloud = plane.ControlPlane(base.get_lab(), compute=COMPUTE).__enter__()
     # The lab closes after it: what was registered last is called first.
     atexit.register(cloud.stop)
+    cloud.create_type(MOVABLE, 'vmthunder',
+                      {'vmthunder:snapshot_mode': 'vmm'})
     return cloud
 
 
@@ -117,6 +121,8 @@ class NovaTestCase(base.FunctionalTestCase):
                      ) -> guestlog.Guest:
         """Wait until a server has booted so often, and does its work.
 
+        Its console has been on one host since the last boot.
+
         :param boots: of its disk, all by this server.
         :param beats: how often it has seen its data since the last.
         """
@@ -131,6 +137,23 @@ class NovaTestCase(base.FunctionalTestCase):
             tuple(f'boot by {server} {number + 1}'
                   for number in range(boots)), guest.diary)
         self.assertTrue(guest.intact)
+        self.assertTrue(guest.healthy)
+        return guest
+
+    def assertGoesOn(self, server: str, before: guestlog.Guest,
+                     beats: int = 2) -> guestlog.Guest:
+        """Wait until a server has seen its data so often since before.
+
+        :param before: what it said earlier, maybe on another console.
+        """
+        guest = guestlog.Guest()
+
+        def later() -> bool:
+            nonlocal guest
+            guest = guestlog.read(self.servers.console(server))
+            return guest.beats >= before.beats + beats
+
+        self.assertWaits(later)
         self.assertTrue(guest.healthy)
         return guest
 

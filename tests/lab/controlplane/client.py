@@ -12,10 +12,12 @@
 
 """What tests and the demo ask of the control plane, by the ordinary API."""
 
+from collections.abc import Mapping
 import json
 import pathlib
 import subprocess
 import time
+import types
 import typing
 
 from cinderclient import client as cinder_client
@@ -84,10 +86,15 @@ class Client:
         """Delete an image."""
         self.images.images.delete(image_id)
 
-    def create_type(self, name: str) -> None:
-        """Make the volume type that picks the backend of that name."""
+    def create_type(self, name: str, backend: str,
+                    specs: Mapping[str, str] = types.MappingProxyType({})
+                    ) -> None:
+        """Make a volume type that picks the backend of that name.
+
+        :param specs: its other extra specs.
+        """
         kind = self.volumes.volume_types.create(name)
-        kind.set_keys({'volume_backend_name': name})
+        kind.set_keys({'volume_backend_name': backend, **specs})
 
     def create_volume(self, size_gb: int, image: str | None = None,
                       type: str = 'vmthunder', name: str | None = None,

@@ -238,7 +238,7 @@ class ControlPlane(attachments.Attachments):
 
     def _create_types(self) -> None:
         for backend in self._backends:
-            self.create_type(backend.name)
+            self.create_type(backend.name, backend.name)
 
     def _wait_for_backends(self) -> None:
         """Return when cinder-volume and the scheduler can use all backends.
