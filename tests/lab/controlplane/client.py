@@ -54,6 +54,13 @@ class Client:
         """The log of the service of that name."""
         return self._where.log(name)
 
+    def environment(self, name: str = 'admin') -> dict[str, str]:
+        """All of the environment in which commands know the cloud.
+
+        :param name: the user who types them.
+        """
+        return self._where.environment(**identity.cli_environment(name))
+
     def openstack(self, *arguments: str) -> typing.Any:
         """Run the `openstack` client, and return what it printed, parsed.
 
@@ -65,7 +72,7 @@ class Client:
             command += ['-f', 'json']
         result = subprocess.run(
             command, capture_output=True, text=True, check=False,
-            env=self._where.environment(**identity.cli_environment()))
+            env=self.environment())
         if result.returncode:
             raise exception.ControlPlaneError('`%s` failed: %s' % (
                 ' '.join(command),

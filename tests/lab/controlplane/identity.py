@@ -42,14 +42,27 @@ def admin_session() -> ks_session.Session:
     return session
 
 
-def cli_environment() -> dict[str, str]:
-    """What tells the `openstack` client the same."""
+def create_user(name: str) -> None:
+    """Make a user who is no administrator, and a project of that name."""
+    keystone = _keystone()
+    project = keystone.projects.create(name, 'default')
+    user = keystone.users.create(name, password=settings.PASSWORD,
+                                 default_project=project)
+    (role,) = keystone.roles.list(name='member')
+    keystone.roles.grant(role, user=user, project=project)
+
+
+def cli_environment(name: str = 'admin') -> dict[str, str]:
+    """What tells the `openstack` client who asks.
+
+    :param name: the user, and the project.
+    """
     return {
         'OS_AUTH_URL': openstack.KEYSTONE + '/v3',
         'OS_IDENTITY_API_VERSION': '3',
-        'OS_USERNAME': 'admin',
+        'OS_USERNAME': name,
         'OS_PASSWORD': settings.PASSWORD,
-        'OS_PROJECT_NAME': 'admin',
+        'OS_PROJECT_NAME': name,
         'OS_USER_DOMAIN_ID': 'default',
         'OS_PROJECT_DOMAIN_ID': 'default',
         'OS_REGION_NAME': settings.REGION,
@@ -64,8 +77,7 @@ def register_services(more: Iterable[tuple[str, str, str]]) -> None:
 
     :param more: services beside those of every lab: user, type, URL.
     """
-    keystone = client.Client(session=admin_session(),
-                             endpoint_override=openstack.KEYSTONE + '/v3')
+    keystone = _keystone()
     project = keystone.projects.create('service', 'default')
     roles = {role.name: role for role in keystone.roles.list()}
     for name, kind, url in (*_SERVICES, *more):
@@ -77,3 +89,8 @@ def register_services(more: Iterable[tuple[str, str, str]]) -> None:
         for interface in ('public', 'internal'):
             keystone.endpoints.create(
                 service, url, interface=interface, region=settings.REGION)
+
+
+def _keystone() -> client.Client:
+    return client.Client(session=admin_session(),
+                         endpoint_override=openstack.KEYSTONE + '/v3')
