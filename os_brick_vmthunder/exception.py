@@ -98,6 +98,14 @@ class DiffTooSmall(VMThunderException):
                 'host.')
 
 
+class OverlayError(VMThunderException):
+    """What a hypervisor would find of a volume isn't as it should be."""
+
+    message = _('The qcow2 overlay of volume %(volume)s could not be made as '
+                'long as the volume: %(reason)s. Stop what else has it open, '
+                'or check the diff on the storage host, and try again.')
+
+
 class TargetError(VMThunderException):
     """LIO refused something."""
 

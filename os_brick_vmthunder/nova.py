@@ -18,6 +18,7 @@ Only nova-compute imports this; see :mod:`.registration`.
 from typing import Any, Callable
 
 from lxml import etree
+from nova.compute import task_states
 import nova.conf
 from nova import utils
 from nova.virt.libvirt import config as libvirt_config
@@ -55,11 +56,16 @@ class LibvirtVMThunderVolumeDriver(libvirt_volume.LibvirtVolumeDriver):
                        instance: Any) -> None:
         """Attach a volume to this host.
 
+        A guest that starts here finds a volume that was extended while it
+        was off. One that comes here running is still open elsewhere.
+
         :param connection_info: learns the path of the volume's device.
         """
         data = connection_info['data']
         device = self._connector.connect_volume(data)
         LOG.debug('Attached %s', device, instance=instance)
+        if instance.task_state != task_states.MIGRATING:
+            self._connector.grow_volume(data)
         data['device_path'] = device['path']
 
     def disconnect_volume(self, connection_info: dict[str, Any],

@@ -21,9 +21,13 @@ end of the backing file an overlay reads as zero, so the origin is as long as
 the template and never changes.
 """
 
+from oslo_concurrency import processutils
+
 from os_brick_vmthunder import connection
 from os_brick_vmthunder import devicemapper as dm
+from os_brick_vmthunder import exception
 from os_brick_vmthunder import overlaystore
+from os_brick_vmthunder.privileged import qcow2
 from os_brick_vmthunder import sysfs
 from os_brick_vmthunder import volumedevice
 
@@ -59,6 +63,22 @@ class VolumeOverlay(volumedevice.VolumeDevice):
         dm.create(self._name, self._uuid('volume'),
                   [dm.Linear(0, sysfs.size(diff) // connection.SECTOR, diff)])
         return self.path
+
+    def grow(self) -> None:
+        """Make the overlay's disk as long as the volume, if it isn't.
+
+        QEMU does that itself where it runs when the volume is extended.
+
+        :raises OverlayError: it could not.
+        """
+        try:
+            length, _is_empty = qcow2.look(self.path)
+            if length < self.size:
+                qcow2.resize(self.path, self.size)
+        except (OSError, processutils.ProcessExecutionError) as error:
+            raise exception.OverlayError(
+                volume=self._volume.volume_id,
+                reason=getattr(error, 'stderr', None) or error) from error
 
     def _store_size(self, size: int) -> int:
         return overlaystore.store_size(size, self._chunk)

@@ -64,6 +64,9 @@ class VolumeSnapshot(volumedevice.VolumeDevice):
         self._check()
         return self.path
 
+    def grow(self) -> None:
+        """Leave it: the device was made that long."""
+
     def _store_size(self, size: int) -> int:
         return exceptionstore.store_size(size, self._chunk)
 

@@ -85,6 +85,13 @@ class VolumeDevice(abc.ABC):
         :raises DiffTooSmall: the diff can't hold all of the volume.
         """
 
+    @abc.abstractmethod
+    def grow(self) -> None:
+        """See that its next user finds the volume as long as it is.
+
+        Nobody may have it open, on any host.
+        """
+
     def remove(self) -> None:
         """Remove the volume's device; its data stays in the diff.
 

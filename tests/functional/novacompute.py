@@ -60,7 +60,7 @@ def connector(address: str) -> dict[str, Any]:
 def connect(data: dict[str, Any]) -> str:
     """Attach a volume; return the path that the guest's disk gets."""
     driver, info = _driver(), _info(data)
-    driver.connect_volume(info, None)
+    driver.connect_volume(info, mock.Mock(task_state=None))
     disk = driver.get_config(info, {'type': 'disk', 'dev': 'vda',
                                     'bus': 'virtio'})
     return str(disk.source_path)

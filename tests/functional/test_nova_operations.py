@@ -86,20 +86,28 @@ class OperationsTest(nova_base.NovaTestCase):
         self.assertNothingLeft()
 
     @ddt.data(*TYPES)
-    def test_extend_and_hard_reboot(self, volume_type: str) -> None:
+    def test_extend(self, volume_type: str) -> None:
         server, before = self.boot(volume_type)
         (volume,) = self.servers.volumes(server)
-        self.cloud.volumes.volumes.extend(volume, 2)
+        self.extend(volume, 2)
         # The guest that runs sees it, by itself.
         self.assertWaits(lambda: self.assertServes(
             server).size == 2 * GIB)
-        self.assertEqual(
-            2, self.cloud.wait_for_volume(volume, 'in-use').size)
         self.servers.reboot_hard(server)
         guest = self.assertServes(server, 2)
         self.assertEqual((before.mark, 2 * GIB), (guest.mark, guest.size))
+        self.servers.stop(server)
+        self.extend(volume, 3)
+        self.servers.start(server)
+        guest = self.assertServes(server, 3)
+        self.assertEqual((before.mark, 3 * GIB), (guest.mark, guest.size))
         self.delete(server)
         self.assertNothingLeft()
+
+    def extend(self, volume: str, size: int) -> None:
+        self.cloud.volumes.volumes.extend(volume, size)
+        self.assertWaits(lambda: self.cloud.wait_for_volume(
+            volume, 'in-use').size == size)
 
     @ddt.data(*TYPES)
     def test_host_loses_power(self, volume_type: str) -> None:

@@ -14,6 +14,7 @@ import unittest
 from unittest import mock
 
 from lxml import etree
+from nova.compute import task_states
 from nova.virt.libvirt import config as libvirt_config
 from nova.virt.libvirt import driver as libvirt_driver
 from nova.virt.libvirt import migration
@@ -26,6 +27,7 @@ from os_brick_vmthunder import modes
 from os_brick_vmthunder import registration
 from tests.unit.os_brick_vmthunder import test_connection
 
+INSTANCE = mock.Mock(task_state=task_states.SPAWNING)
 DISK = {'type': 'disk', 'dev': 'vda', 'bus': 'virtio'}
 PATH = f'/dev/mapper/vmthunder-{test_connection.VOLUME}'
 
@@ -68,9 +70,16 @@ class VolumeDriverTest(unittest.TestCase):
         self.assertIn('nova-rootwrap', self.factory.call_args.args[1])
 
     def test_connect(self):
-        self.driver.connect_volume(self.info, mock.sentinel.instance)
+        self.driver.connect_volume(self.info, INSTANCE)
         self.connector.connect_volume.assert_called_once_with(self.data)
         self.assertEqual(PATH, self.info['data']['device_path'])
+        self.connector.grow_volume.assert_called_once_with(self.data)
+
+    def test_connect_while_the_guest_runs_elsewhere(self):
+        self.driver.connect_volume(
+            self.info, mock.Mock(task_state=task_states.MIGRATING))
+        self.connector.connect_volume.assert_called_once_with(self.data)
+        self.connector.grow_volume.assert_not_called()
 
     def test_failures_tell_what_to_do(self):
         failure = exception.ConfigurationError(reason='no multipathd')
@@ -81,25 +90,25 @@ class VolumeDriverTest(unittest.TestCase):
                 getattr(self.connector, method).side_effect = failure
                 with self.assertRaises(exception.ConfigurationError) as got:
                     getattr(self.driver, method)(
-                        self.info, mock.sentinel.instance, *arguments)
+                        self.info, INSTANCE, *arguments)
                 self.assertIs(failure, got.exception)
 
     def test_disconnect(self):
         for force in (False, True):
             with self.subTest(force):
                 self.driver.disconnect_volume(
-                    self.info, mock.sentinel.instance, force=force)
+                    self.info, INSTANCE, force=force)
                 self.connector.disconnect_volume.assert_called_with(
                     self.data, None, force=force)
 
     def test_extend(self):
         self.connector.extend_volume.return_value = 3 << 30
         self.assertEqual(3 << 30, self.driver.extend_volume(
-            self.info, mock.sentinel.instance, 5 << 30))
+            self.info, INSTANCE, 5 << 30))
         self.connector.extend_volume.assert_called_once_with(self.data)
 
     def test_disk(self):
-        self.driver.connect_volume(self.info, mock.sentinel.instance)
+        self.driver.connect_volume(self.info, INSTANCE)
         disk = self.config({})
         self.assertEqual('block', disk.get('type'))
         self.assertEqual(PATH, disk.find('source').get('dev'))
@@ -110,7 +119,7 @@ class VolumeDriverTest(unittest.TestCase):
         self.assertIsNone(disk.find('backingStore'))
 
     def test_cache_mode_is_what_nova_is_told(self):
-        self.driver.connect_volume(self.info, mock.sentinel.instance)
+        self.driver.connect_volume(self.info, INSTANCE)
         disk = self.config({'block': 'directsync'})
         self.assertEqual('directsync', disk.find('driver').get('cache'))
 
@@ -132,7 +141,7 @@ class OverlayTest(VolumeDriverTest):
         return [(part.tag, dict(part.attrib)) for part in store.iter()]
 
     def test_disk(self):
-        self.driver.connect_volume(self.info, mock.sentinel.instance)
+        self.driver.connect_volume(self.info, INSTANCE)
         disk = self.config({})
         self.assertEqual('block', disk.get('type'))
         self.assertEqual(PATH, disk.find('source').get('dev'))
@@ -142,7 +151,7 @@ class OverlayTest(VolumeDriverTest):
         self.assertEqual(self.CHAIN, self.chain(disk))
 
     def test_nova_reads_what_it_wrote(self):
-        self.driver.connect_volume(self.info, mock.sentinel.instance)
+        self.driver.connect_volume(self.info, INSTANCE)
         found = libvirt_config.LibvirtConfigGuestDisk()
         found.parse_dom(self.config({}))
         self.assertEqual(('qcow2', PATH), (found.driver_format,

@@ -159,6 +159,18 @@ class VMThunderConnector(base.BaseLinuxConnector):
             device.create(cached, self._paths.resize(volume.diff))
             return device.size
 
+    @utils.trace
+    def grow_volume(self, connection_properties: dict[str, Any]) -> None:
+        """See to it that a hypervisor's next start finds the volume's size.
+
+        :param connection_properties: of a volume that is attached here, and
+            that no hypervisor has open, here or elsewhere.
+        :raises OverlayError: in vmm mode; it failed.
+        """
+        volume = connection.Connection.from_dict(connection_properties)
+        with locks.host_lock('volume', volume.volume_id):
+            _device(volume).grow()
+
     def get_all_available_volumes(
             self,
             connection_properties: Optional[dict[str, Any]] = None,

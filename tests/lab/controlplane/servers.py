@@ -203,6 +203,16 @@ class Servers:
         self.compute.rebuild_server(server_id, image=image)
         self.wait(server_id)
 
+    def stop(self, server_id: str) -> None:
+        """Switch a server off."""
+        self.compute.stop_server(server_id)
+        self.wait(server_id, 'SHUTOFF')
+
+    def start(self, server_id: str) -> None:
+        """Switch a server on again."""
+        self.compute.start_server(server_id)
+        self.wait(server_id)
+
     def reboot_hard(self, server_id: str) -> None:
         """Have a server begin anew, and its disk attached anew."""
         self.compute.reboot_server(server_id, 'HARD')

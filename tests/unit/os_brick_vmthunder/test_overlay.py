@@ -12,6 +12,8 @@
 
 from unittest import mock
 
+from oslo_concurrency import processutils
+
 from os_brick_vmthunder import connection
 from os_brick_vmthunder import devicemapper as dm
 from os_brick_vmthunder import exception
@@ -76,6 +78,25 @@ class VolumeOverlayTest(test_snapshot.VolumeDeviceTestCase):
         self.dm.find.side_effect = lambda name: None
         self.assertIsNone(self.overlay().find())
         self.dm.snapshot_status.assert_not_called()
+
+    def test_grow(self):
+        self.lengths[NAME] = store_size(7 * GIB) // 512
+        with mock.patch.object(overlay, 'qcow2') as qcow2:
+            for length, calls in ((7 * GIB, []), (8 * GIB, []),
+                                  (2 * GIB, [mock.call(PATH, 7 * GIB)])):
+                qcow2.look.return_value = length, True
+                self.overlay().grow()
+                self.assertEqual(calls, qcow2.resize.mock_calls)
+
+    def test_growing_fails(self):
+        self.lengths[NAME] = store_size(7 * GIB) // 512
+        with mock.patch.object(overlay, 'qcow2') as qcow2:
+            qcow2.look.return_value = 2 * GIB, True
+            qcow2.resize.side_effect = processutils.ProcessExecutionError(
+                stderr='Failed to get "write" lock')
+            with self.assertRaisesRegex(exception.OverlayError,
+                                        'Failed to get "write" lock'):
+                self.overlay().grow()
 
     def test_overlay_goes_before_its_origin(self):
         self.assertRemovedFromTheTop(self.overlay())

@@ -340,6 +340,12 @@ class VMThunderConnectorTest(unittest.TestCase):
         self.snapshot.create.assert_not_called()
         self.assertEqual([], self.torn_down())
 
+    def test_grow(self):
+        self.snapshot.grow.side_effect = (
+            lambda: self.assertEqual(['volume'], self.held))
+        self.connector.grow_volume(self.data)
+        self.snapshot.grow.assert_called_once_with()
+
     def test_set_execute_reaches_iscsi(self):
         self.connector.set_execute(print)
         self.calls.iscsi.set_execute.assert_called_with(print)
