@@ -229,7 +229,9 @@ def _main_inside(command: list[str]) -> int:
     os.environ['TMPDIR'] = str(temporary)
     with _blocked_signals() as signals:
         process = subprocess.Popen(command, preexec_fn=_accept_signals)
-        status = _supervise(process.pid, signals, process.send_signal)
+        # Not by Popen's own method, which would reap it.
+        status = _supervise(process.pid, signals,
+                            lambda number: os.kill(process.pid, number))
         process.returncode = status
     return status
 
