@@ -26,7 +26,9 @@ from tests.lab import image
 
 USER = 'demo'
 # What the lab has less of: no Neutron, and less room for servers.
-INSTEAD = {' --network private': '', '--min 20 --max 20': '--min 2 --max 2',
+INSTEAD = {'private \\\n    --block-device': 'none \\\n    --block-device',
+           ' --network private': '',
+           '--min 20 --max 20': '--min 2 --max 2',
            '$(seq 20)': '$(seq 2)'}
 
 
@@ -46,11 +48,18 @@ class PageTest(nova_base.NovaTestCase):
         # The page makes them.
         for name in ('vmthunder', nova_base.MOVABLE):
             self.rename_type(name, f'lab-{name}')
-            self.addCleanup(self.rename_type, f'lab-{name}', name)
+            self.addCleanup(self.give_back_type, name)
 
     def rename_type(self, old: str, new: str) -> None:
         types = self.cloud.volumes.volume_types
         types.update(types.find(name=old), name=new)
+
+    def give_back_type(self, name: str) -> None:
+        types = self.cloud.volumes.volume_types
+        for found in types.list():
+            if found.name == name:
+                types.delete(found)
+        self.rename_type(f'lab-{name}', name)
 
     def ask(self, text: str, user: str = USER) -> str:
         """Run a command that isn't the page's."""
