@@ -186,7 +186,13 @@ class Servers:
     def evacuate(self, server_id: str, host: str) -> None:
         """Start a server anew elsewhere, whose host is known to be dead."""
         self.compute.evacuate_server(server_id, host=host)
-        self.wait(server_id)
+        server = self.wait(server_id)
+        deadline = time.monotonic() + TIMEOUT
+        while server.compute_host != host:  # Nova tells that a bit later
+            if time.monotonic() > deadline:
+                raise exception.ServerFailed(server, 'was not evacuated')
+            time.sleep(_INTERVAL)
+            server = self.get(server_id)
 
     def shelve(self, server_id: str) -> None:
         """Put a server away, which then is on no host."""
