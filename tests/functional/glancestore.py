@@ -17,7 +17,6 @@ It is the store's own code, up to Cinder's API; all runs on the host.
 
 import hashlib
 import pathlib
-import sys
 import types
 from typing import Any
 from unittest import mock
@@ -37,8 +36,7 @@ lock_path = /var/lib/glance/tmp
 
 def install() -> None:
     """Make the host one of Glance's, as root."""
-    serviceuser.make('glance', sys.prefix)
-    _CONF.write_text(_SETTINGS)
+    serviceuser.make('glance', {str(_CONF): _SETTINGS}, ['tmp'])
 
 
 def checksum(address: str, data: dict[str, Any],

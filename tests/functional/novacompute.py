@@ -17,7 +17,6 @@ It is Nova's own code, up to what needs libvirt.
 
 import pathlib
 import shlex
-import sys
 from typing import Any
 from unittest import mock
 
@@ -40,8 +39,7 @@ lock_path = {LOCKS}
 
 def install() -> None:
     """Make the host one of Nova's, as root."""
-    serviceuser.make('nova', sys.prefix)
-    _CONF.write_text(_SETTINGS)
+    serviceuser.make('nova', {str(_CONF): _SETTINGS}, ['tmp'])
 
 
 def connector(address: str) -> dict[str, Any]:

@@ -31,7 +31,7 @@ _MODULES = pathlib.Path('/usr/lib/uml/modules')
 # Everyone is root in the lab; a program less to start is 33 ms saved.
 _SUDO = '''\
 #!/bin/sh
-# Runs the command itself, without sudo, cinder-rootwrap and nova-rootwrap.
+# Runs the command itself, without sudo and cinder-rootwrap.
 while [ $# -gt 0 ]; do
     case $1 in
     --) shift; break ;;
@@ -42,7 +42,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 case ${1##*/} in
-cinder-rootwrap|nova-rootwrap) shift 2 ;;
+cinder-rootwrap) shift 2 ;;
 esac
 exec "$@"
 '''

@@ -34,7 +34,8 @@ _STALE = (
     '/etc/target', '/etc/multipath', '/etc/vmthunder', '/etc/rtslib-fb-target',
     '/etc/lvm/archive', '/etc/lvm/backup', '/etc/lvm/cache',
     '/etc/lvm/devices', '/var/lib/iscsi', '/var/lib/vmthunder',
-    '/var/lib/cinder', '/var/target')
+    '/var/target', '/etc/cinder', '/etc/glance', '/etc/nova',
+    '/var/lib/cinder', '/var/lib/glance', '/var/lib/nova')
 
 _DIRECTORIES = (
     '/etc/iscsi', '/etc/multipath/conf.d', '/etc/target/backup',

@@ -13,26 +13,28 @@
 """What makes a storage node of a lab host, run in the host's worker."""
 
 from collections.abc import Mapping
-from collections.abc import Sequence
-import pathlib
 import subprocess
 
+from tests.lab import serviceuser
 
-def install(files: Mapping[str, str], directories: Sequence[str],
-            groups: Mapping[str, str]) -> None:
-    """Write configuration and make volume groups; twice does no harm.
+CINDER = 'cinder'
+STATE = serviceuser.home(CINDER)
+
+
+def install(files: Mapping[str, str]) -> None:
+    """Make Cinder's user and write configuration; twice does no harm.
 
     :param files: text by absolute path.
-    :param directories: made if missing.
+    """
+    serviceuser.make(CINDER, files, ('locks', 'conversion', 'backup'))
+
+
+def make_groups(groups: Mapping[str, str]) -> None:
+    """Make volume groups; twice does no harm.
+
     :param groups: disk by the volume group that is to be on it. Each gets
         the thin pool that Cinder's LVM driver would make, only sooner.
     """
-    for directory in directories:
-        pathlib.Path(directory).mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        path = pathlib.Path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
     there = subprocess.run(
         ['vgs', '--noheadings', '-o', 'vg_name'], check=True, text=True,
         stdout=subprocess.PIPE).stdout.split()

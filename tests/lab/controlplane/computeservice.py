@@ -28,7 +28,6 @@ CONF = pathlib.Path('/etc/nova')
 LIBVIRT = pathlib.Path('/etc/libvirt')
 _SSH = computenode.STATE / '.ssh'
 _KEY = 'id_ed25519'
-_FILTERS = settings.PROJECT / 'etc/nova/rootwrap.d'
 # Where Debian's binding of libvirt is, among much that .venv has otherwise.
 _BINDINGS = pathlib.Path('/usr/lib/python3/dist-packages')
 
@@ -50,13 +49,14 @@ def make_key(where: settings.Settings) -> None:
 
 
 class NovaCompute(hostservice.HostService):
-    """The service, which is no root, and what it needs beside it.
+    """The service, and what it needs beside it.
 
     :param host: the compute host, which is up.
     """
 
     name = 'nova-compute'
     module = 'nova.cmd.compute'
+    user = computenode.NOVA
     config = CONF / 'nova.conf'
 
     def __init__(self, where: settings.Settings, host: lab_host.Host):
@@ -70,8 +70,7 @@ class NovaCompute(hostservice.HostService):
 
     def load(self) -> None:
         """Start sshd and libvirtd, and begin to start the service."""
-        self.host.call(computenode.prepare_boot, [
-            settings.VENV, settings.PROJECT, settings.INTERPRETER])
+        self.host.call(computenode.prepare_boot)
         self._beside = [
             # It wants to be called by its path.
             self.host.spawn('/usr/sbin/sshd', '-D', '-e'),
@@ -86,17 +85,9 @@ class NovaCompute(hostservice.HostService):
         self.load()
         self.go()
 
-    def command(self) -> list[str]:
-        """The program and its arguments, run as its own user."""
-        user = computenode.NOVA
-        return ['setpriv', '--reuid', user, '--regid', user, '--init-groups',
-                *super().command()]
-
     def environment(self) -> dict[str, str]:
-        """Without the lab's own sudo before the real one."""
-        return {'HOME': str(computenode.STATE),
-                'PATH': '%s/bin:/usr/sbin:/usr/bin:/sbin:/bin'
-                        % settings.VENV,
+        """Variables besides the host's own."""
+        return {**super().environment(),
                 'PYTHONPATH': '%s:%s' % (settings.PROJECT, self._bindings)}
 
     def problem(self) -> str | None:
@@ -121,8 +112,8 @@ class NovaCompute(hostservice.HostService):
             if file.suffix in ('.py', '.so') and not link.is_symlink():
                 link.symlink_to(file)
 
-    def _files(self) -> dict[str, tuple[str, int]]:
-        """Its configuration files: their text and mode, by their path."""
+    def _files(self) -> dict[str, str]:
+        """Its configuration files' text by their path."""
         values = {
             'host': self.host.name,
             'address': self.host.management,
@@ -138,18 +129,12 @@ class NovaCompute(hostservice.HostService):
                            for template in templates)
 
         return {
-            str(self.config):
-                (text('nova-common.conf', 'nova-compute.conf'), 0o644),
-            str(CONF / 'rootwrap.conf'): (text('nova-rootwrap.conf'), 0o644),
-            '/etc/sudoers.d/nova': (text('nova-sudoers'), 0o440),
-            str(LIBVIRT / 'libvirtd.conf'): (text('libvirtd.conf'), 0o644),
-            str(LIBVIRT / 'qemu.conf'): (text('qemu.conf'), 0o644),
+            str(self.config): text('nova-common.conf', 'nova-compute.conf'),
+            str(LIBVIRT / 'libvirtd.conf'): text('libvirtd.conf'),
+            str(LIBVIRT / 'qemu.conf'): text('qemu.conf'),
             # Nova migrates by ssh between the hosts' own users.
-            str(_SSH / 'config'): (text('ssh.conf'), 0o600),
-            str(_SSH / _KEY): (self._key.read_text(), 0o600),
+            str(_SSH / 'config'): text('ssh.conf'),
+            str(_SSH / _KEY): self._key.read_text(),
             str(_SSH / 'authorized_keys'):
-                (self._key.with_suffix('.pub').read_text(), 0o600),
-            # As an operator would install them.
-            **{str(CONF / 'rootwrap.d' / file.name): (file.read_text(), 0o644)
-               for file in _FILTERS.iterdir()},
+                self._key.with_suffix('.pub').read_text(),
         }

@@ -17,6 +17,8 @@ import pathlib
 from tests.lab import client as lab_client
 from tests.lab.controlplane import settings
 from tests.lab import host as lab_host
+from tests.lab import serviceuser
+from tests.lab import storagenode
 
 CONF = pathlib.Path('/etc/cinder')
 
@@ -24,8 +26,12 @@ CONF = pathlib.Path('/etc/cinder')
 class HostService:
     """A service on its host; it can be killed and started again.
 
+    It runs as a user of its own, who becomes root only by sudo and the
+    filters of the service's rootwrap.
+
     :cvar name: what errors call it.
     :cvar module: the module whose main() it is.
+    :cvar user: whom it runs as.
     :cvar config: its configuration file on the host.
 
     :param host: the host, which is up.
@@ -33,6 +39,7 @@ class HostService:
 
     name: str
     module: str
+    user = storagenode.CINDER
     config = CONF / 'cinder.conf'
 
     def __init__(self, where: settings.Settings, host: lab_host.Host):
@@ -50,13 +57,14 @@ class HostService:
 
     def command(self) -> list[str]:
         """The program and its arguments."""
-        return [str(settings.VENV / 'bin/python'), '-W', 'ignore',
+        return [*serviceuser.command(self.user),
+                str(settings.VENV / 'bin/python'), '-W', 'ignore',
                 '-m', 'tests.lab.earlystart', self.module,
                 str(self._go), '--config-file', str(self.config)]
 
     def environment(self) -> dict[str, str]:
         """Variables besides the host's own."""
-        return {}
+        return serviceuser.environment(self.user)
 
     def go(self) -> None:
         """Let it go on; when it is ready is another matter."""

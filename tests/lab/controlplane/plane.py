@@ -233,8 +233,9 @@ class ControlPlane(attachments.Attachments):
         (host,) = self._lab.start_many([spec])
         self._cinder_volume = volumeservice.CinderVolume(
             self._where, host, self._backends)
+        self._cinder_volume.install()
         self._cinder_volume.load()
-        self._cinder_volume.prepare()
+        self._cinder_volume.make_groups()
 
     def _create_types(self) -> None:
         for backend in self._backends:

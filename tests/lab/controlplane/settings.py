@@ -30,8 +30,6 @@ REGION = 'RegionOne'
 
 PROJECT = sandbox.PROJECT
 VENV = pathlib.Path(sys.prefix)
-# What .venv's own is a link to.
-INTERPRETER = pathlib.Path(sys.executable).resolve()
 TEMPLATES = pathlib.Path(__file__).with_name('templates')
 
 

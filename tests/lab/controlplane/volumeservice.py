@@ -13,7 +13,6 @@
 """cinder-volume on the lab's storage host, beside LVM and LIO."""
 
 import dataclasses
-import pathlib
 
 from tests.lab.controlplane import hostservice
 from tests.lab.controlplane import settings
@@ -22,7 +21,6 @@ from tests.lab import network
 from tests.lab import storagenode
 
 CONF = hostservice.CONF
-STATE = pathlib.Path('/var/lib/cinder')
 
 # A backend that can't start only logs it: cinder-volume itself goes on.
 FAILURES = ('Error encountered during initialization of driver',
@@ -73,14 +71,16 @@ class CinderVolume(hostservice.HostService):
         super().__init__(where, host)
         self._backends = backends
 
-    def prepare(self) -> None:
-        """Write its configuration and make its volume groups."""
-        self.host.call(
-            storagenode.install, self._files(),
-            [str(STATE / name) for name in
-             ('locks', 'conversion', 'backup')],
-            {backend.group: self.host.disk(backend.disk)
-             for backend in self._backends})
+    def install(self) -> None:
+        """Make its user and write its configuration; before it is loaded."""
+        self.host.call(storagenode.install,
+                       {str(self.config): self._configuration()})
+
+    def make_groups(self) -> None:
+        """Make its volume groups."""
+        self.host.call(storagenode.make_groups, {
+            backend.group: self.host.disk(backend.disk)
+            for backend in self._backends})
 
     @property
     def ready(self) -> bool:
@@ -95,10 +95,7 @@ class CinderVolume(hostservice.HostService):
             return 'could not start a backend'
         return super().problem()
 
-    def _files(self) -> dict[str, str]:
-        """Its configuration files."""
-        helper = '%s/bin/privsep-helper --config-file %s' % (
-            settings.VENV, CONF / 'cinder.conf')
+    def _configuration(self) -> str:
         shared = {
             'host': self.host.name,
             'management': self.host.management,
@@ -106,10 +103,8 @@ class CinderVolume(hostservice.HostService):
             'secondary': network.data_address(
                 self.host.spec.extra_addresses[0]),
             'network': network.DATA_NETWORK,
-            'state_path': STATE,
+            'state_path': storagenode.STATE,
             'rootwrap_config': CONF / 'rootwrap.conf',
-            'project': settings.PROJECT,
-            'privsep_helper': helper,
             'default_type': self._backends[0].name,
             'backends': ','.join(b.name for b in self._backends),
         }
@@ -118,8 +113,4 @@ class CinderVolume(hostservice.HostService):
         for backend in self._backends:
             text += self._where.render('backend-%s.conf' % backend.name,
                                        group=backend.group, **shared)
-        return {
-            str(CONF / 'cinder.conf'): text,
-            str(CONF / 'rootwrap.conf'):
-                self._where.render('rootwrap.conf', **shared),
-        }
+        return text
