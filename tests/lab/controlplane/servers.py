@@ -30,6 +30,8 @@ MICROVERSION = '2.94'
 TIMEOUT = 1200
 # Each look costs Nova's API and Neutron's a request.
 _INTERVAL = 2
+# How a live migration ends.
+_MIGRATED = ('completed', 'failed', 'error', 'cancelled')
 
 
 class Servers:
@@ -175,13 +177,22 @@ class Servers:
         """Move a server while it runs; return how the migration ended.
 
         What comes of the server is another matter.
+
+        :raises ServerFailed: it doesn't end.
         """
         self.compute.live_migrate_server(
             server_id, host=host, block_migration='auto')
-        self.wait(server_id)
-        latest = max(self.compute.migrations(instance_uuid=server_id),
-                     key=lambda migration: migration.id)
-        return str(latest.status)
+        server = self.wait(server_id)
+        deadline = time.monotonic() + TIMEOUT
+        while True:  # the source has things to do yet
+            latest = max(self.compute.migrations(instance_uuid=server_id),
+                         key=lambda migration: migration.id)
+            if latest.status in _MIGRATED:
+                return str(latest.status)
+            if time.monotonic() > deadline:
+                raise exception.ServerFailed(
+                    server, 'has a migration that is ' + latest.status)
+            time.sleep(_INTERVAL)
 
     def evacuate(self, server_id: str, host: str) -> None:
         """Start a server anew elsewhere, whose host is known to be dead."""
