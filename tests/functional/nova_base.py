@@ -32,6 +32,7 @@ from tests.lab.controlplane import plane
 from tests.lab.controlplane import servers as servers_module
 from tests.lab import guestlog
 from tests.lab import image
+from tests.lab import storagenode
 
 COMPUTE = tuple(computeservice.host_spec(number) for number in (1, 2))
 # The volume type whose servers can be moved while they run.
@@ -43,7 +44,9 @@ BOOT_TIMEOUT = 600
 @functools.cache
 def get_cloud() -> plane.ControlPlane:
     """The process's control plane with Nova, started when asked for."""
-    cloud = plane.ControlPlane(base.get_lab(), compute=COMPUTE).__enter__()
+    cloud = plane.ControlPlane(
+        base.get_lab(), compute=COMPUTE,
+        cinder_user=storagenode.CINDER).__enter__()
     # The lab closes after it: what was registered last is called first.
     atexit.register(cloud.stop)
     cloud.create_type(MOVABLE, 'vmthunder',

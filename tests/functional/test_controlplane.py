@@ -82,15 +82,6 @@ class ControlPlaneTest(controlplane_base.ControlPlaneTestCase):
         with self.assertRaisesRegex(exception.ControlPlaneError, missing):
             self.cloud.openstack('volume', 'show', missing)
 
-    def test_cinder_volume_is_not_root(self) -> None:
-        self.make_volume()
-        processes = self.cloud.storage.run('ps', '-eo', 'user,args').stdout
-        self.assertEqual(
-            {'cinder'}, {line.split()[0] for line in processes.splitlines()
-                         if self.cloud.cinder_volume.module in line})
-        self.assertEqual('', self.cloud.storage.run(
-            'find', '/var/lib/cinder', '!', '-user', 'cinder').stdout)
-
     def test_killed_cinder_volume_comes_back(self) -> None:
         volume_id = self.make_volume()
         self.cloud.kill_cinder_volume()

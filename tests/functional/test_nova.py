@@ -27,6 +27,21 @@ class ServersTest(nova_base.NovaTestCase):
         self.delete(server)
         self.assertNothingLeft()
 
+    def test_nobody_is_root(self) -> None:
+        """Each service is its own user's, as is all that it has written."""
+        server = self.create(self.hosts[0], 'vmthunder')
+        self.servers.wait(server)
+        for host, user, module in (
+                (self.cloud.storage, 'cinder', 'cinder.cmd.volume'),
+                (self.hosts[0], 'nova', 'nova.cmd.compute')):
+            processes = host.run('ps', '-eo', 'user,args').stdout
+            self.assertEqual(
+                {user}, {line.split()[0] for line in processes.splitlines()
+                         if module in line})
+        self.assertEqual('', self.cloud.storage.run(
+            'find', '/var/lib/cinder', '!', '-user', 'cinder').stdout)
+        self.delete(server)
+
     def test_four_at_once(self) -> None:
         """Two on each host, from one image that is read but once."""
         homes = self.hosts * 2

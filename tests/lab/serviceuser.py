@@ -28,6 +28,7 @@ import sys
 
 from tests.lab import sandbox
 
+ROOT = 'root'
 _SYSTEM = '/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
 _ROOTWRAP = '''\
@@ -52,15 +53,17 @@ def home(name: str) -> pathlib.Path:
 
 
 def command(name: str) -> list[str]:
-    """Return what root puts before a command to run it as the user."""
-    return ['setpriv', '--reuid', name, '--regid', name, '--init-groups']
+    """Return what root puts before a command to run it as a user."""
+    return [] if name == ROOT else [
+        'setpriv', '--reuid', name, '--regid', name, '--init-groups']
 
 
 def environment(name: str) -> dict[str, str]:
-    """Return what differs for the user from what programs of root get."""
+    """Return what differs for a user from what programs of root get."""
     # not the lab's own sudo, which is for who is root already
-    return {'HOME': str(home(name)),
-            'PATH': f'{sys.prefix}/bin:{_SYSTEM}'}
+    return {} if name == ROOT else {
+        'HOME': str(home(name)),
+        'PATH': f'{sys.prefix}/bin:{_SYSTEM}'}
 
 
 def make(name: str, files: Mapping[str, str], directories: Sequence[str],

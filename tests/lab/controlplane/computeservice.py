@@ -56,11 +56,10 @@ class NovaCompute(hostservice.HostService):
 
     name = 'nova-compute'
     module = 'nova.cmd.compute'
-    user = computenode.NOVA
     config = CONF / 'nova.conf'
 
     def __init__(self, where: settings.Settings, host: lab_host.Host):
-        super().__init__(where, host)
+        super().__init__(where, host, computenode.NOVA)
         self._beside: list[lab_client.Process] = []
 
     def prepare(self) -> None:

@@ -18,7 +18,6 @@ from tests.lab import client as lab_client
 from tests.lab.controlplane import settings
 from tests.lab import host as lab_host
 from tests.lab import serviceuser
-from tests.lab import storagenode
 
 CONF = pathlib.Path('/etc/cinder')
 
@@ -26,24 +25,23 @@ CONF = pathlib.Path('/etc/cinder')
 class HostService:
     """A service on its host; it can be killed and started again.
 
-    It runs as a user of its own, who becomes root only by sudo and the
-    filters of the service's rootwrap.
-
     :cvar name: what errors call it.
     :cvar module: the module whose main() it is.
-    :cvar user: whom it runs as.
     :cvar config: its configuration file on the host.
 
     :param host: the host, which is up.
+    :param user: whom it runs as. One who isn't root becomes that by sudo and
+        the filters of the service's rootwrap alone.
     """
 
     name: str
     module: str
-    user = storagenode.CINDER
     config = CONF / 'cinder.conf'
 
-    def __init__(self, where: settings.Settings, host: lab_host.Host):
+    def __init__(self, where: settings.Settings, host: lab_host.Host,
+                 user: str):
         self.host = host
+        self.user = user
         self._where = where
         self._process: lab_client.Process | None = None
         # The host sees the lab's state directory.

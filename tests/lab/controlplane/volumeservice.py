@@ -67,8 +67,8 @@ class CinderVolume(hostservice.HostService):
     module = 'cinder.cmd.volume'
 
     def __init__(self, where: settings.Settings, host: lab_host.Host,
-                 backends: tuple[Backend, ...]):
-        super().__init__(where, host)
+                 user: str, backends: tuple[Backend, ...]):
+        super().__init__(where, host, user)
         self._backends = backends
 
     def install(self) -> None:
