@@ -48,6 +48,13 @@ def make_key(where: settings.Settings) -> None:
                     where.data('nova-ssh') / _KEY], check=True)
 
 
+def link_bindings(where: settings.Settings) -> None:
+    """Put libvirt's bindings for Python where nothing else is."""
+    for file in _BINDINGS.glob('libvirt*'):
+        if file.suffix in ('.py', '.so'):
+            (where.data('libvirt-python') / file.name).symlink_to(file)
+
+
 class NovaCompute(hostservice.HostService):
     """The service, and what it needs beside it.
 
@@ -64,7 +71,6 @@ class NovaCompute(hostservice.HostService):
 
     def prepare(self) -> None:
         """Make the host a compute host; once in its life."""
-        self._link_bindings()
         self.host.call(computenode.install, self._files())
 
     def load(self) -> None:
@@ -103,13 +109,6 @@ class NovaCompute(hostservice.HostService):
     @property
     def _key(self) -> pathlib.Path:
         return self._where.data('nova-ssh') / _KEY
-
-    def _link_bindings(self) -> None:
-        for file in _BINDINGS.glob('libvirt*'):
-            link = self._bindings / file.name
-            # another host's preparation may do the same
-            if file.suffix in ('.py', '.so') and not link.is_symlink():
-                link.symlink_to(file)
 
     def _files(self) -> dict[str, str]:
         """Its configuration files' text by their path."""

@@ -101,7 +101,9 @@ class NovaCloud:
         self._wait(lambda: self._heard()[host.name] != heard, [compute])
 
     def _start_hosts(self) -> None:
+        # What all hosts share.
         computeservice.make_key(self._services.where)
+        computeservice.link_bindings(self._services.where)
         for host in self._lab.start_many(self._specs):
             self._computes[host.name] = computeservice.NovaCompute(
                 self._services.where, host)
