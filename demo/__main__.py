@@ -26,19 +26,35 @@ import sys
 import traceback
 import typing
 
+from demo import guest
 from demo import progress as progress_module
 from demo import report
 from demo import results
 from demo import scenario
 from tests import lab
+from tests.lab.controlplane import exception
 from tests.lab.controlplane import plane as plane_module
 from tests.lab import image
 from tests.lab import sandbox
 
+# Parts of the cloud whose start is told, and what they are.
+_PARTS = {
+    'storage host': 'host for storage up',
+    'compute hosts': 'hosts for computing up, with libvirtd',
+    'keystone': 'Keystone',
+    'glance': 'Glance',
+    'placement': 'Placement',
+    'nova-api': "Nova's API",
+    'cinder-volume ready': 'Cinder, with its volume service',
+    'nova-compute ready': 'Nova, with both hosts'}
+
+# Their messages say it all.
+_EXPLAINED = (lab.LabError, exception.ControlPlaneError, guest.GuestFailed)
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog='python -m demo', description=(
-        'Boot real VMs from VMThunder volumes, on real kernels.'))
+        'Have Nova boot servers from VMThunder volumes, on real kernels.'))
     parser.add_argument('--logs', type=pathlib.Path, help=(
         'directory to which all logs are copied at the end'))
     arguments = parser.parse_args()
@@ -56,7 +72,7 @@ def main() -> int:
         _interrupted(progress, signal.SIGINT)
     except Exception as error:
         progress.close()
-        if not isinstance(error, lab.LabError):
+        if not isinstance(error, _EXPLAINED):
             traceback.print_exc()
         print(f'\nFAILED after {progress.elapsed:.0f} s: {error}')
         return 1
@@ -73,20 +89,22 @@ def _make_image(progress: progress_module.Progress) -> None:
 def _run(file: pathlib.Path, progress: progress_module.Progress,
          logs: pathlib.Path | None) -> results.Outcome:
     with lab.Lab() as cloud:
-        plane = plane_module.ControlPlane(cloud, [scenario.VOLUME_TYPE])
-        story = scenario.Scenario(cloud, plane, progress)
-
-        def start_plane() -> None:
-            with progress.step('control plane', 'cloud and storage host up'):
-                plane.__enter__()
-
+        plane = plane_module.ControlPlane(
+            cloud, [scenario.VOLUME_TYPE], compute=scenario.COMPUTE,
+            report=lambda part: _tell(progress, part))
         try:
-            scenario.together(start_plane, story.start_hosts)
-            return story.run(file)
+            with progress.step('cloud', 'ready'):
+                plane.__enter__()
+            return scenario.Scenario(plane, progress).run(file)
         finally:
             if logs is not None:
                 _copy_logs(cloud, logs)
             plane.stop()
+
+
+def _tell(progress: progress_module.Progress, part: str) -> None:
+    if part in _PARTS:
+        progress.tell('cloud', _PARTS[part], 'up')
 
 
 def _copy_logs(cloud: lab.Lab, logs: pathlib.Path) -> None:

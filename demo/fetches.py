@@ -20,14 +20,19 @@ memory and some microseconds to look at.
 """
 
 import subprocess
+import time
 from typing import Iterator
 from typing import NamedTuple
+
+from demo import maps
 
 SECTOR = 512
 # In sectors: where large areas begin, and the two sizes of an area.
 _FRONT = (64 << 20) // SECTOR
 _SMALL, _LARGE = 1, 8
 _SECTORS_READ = 2
+# It takes longer to put a cache on a map that is there.
+_INTERVAL = 0.05
 
 
 class Area(NamedTuple):
@@ -43,22 +48,33 @@ class Area(NamedTuple):
     sectors: int
 
 
-def watch(wwid: str) -> None:
-    """Begin to count; once in the life of a multipath map.
+def keep_watching() -> None:
+    """Begin to count whenever the template's map appears; never return.
 
-    :param wwid: of a template that is attached
+    Nova attaches volumes when it likes, and the map goes with the last one.
     """
-    size = int(_dmsetup('table', wwid).split()[1])
-    front = min(size, _FRONT)
-    _message(wwid, '@stats_create', f'0+{front}', _SMALL)
-    if size > front:
-        _message(wwid, '@stats_create', f'{front}+{size - front}', _LARGE)
+    watched = None
+    while True:
+        found = maps.find()
+        if found is not None and found != watched:
+            watch(found)
+        watched = found
+        time.sleep(_INTERVAL)
 
 
-def take(wwid: str) -> list[Area]:
+def watch(template: maps.Map) -> None:
+    """Begin to count; once in the life of a map."""
+    front = min(template.sectors, _FRONT)
+    _message(template, '@stats_create', f'0+{front}', _SMALL)
+    if template.sectors > front:
+        _message(template, '@stats_create',
+                 f'{front}+{template.sectors - front}', _LARGE)
+
+
+def take(template: maps.Map) -> list[Area]:
     """Return all that was read since the last call, and count anew."""
-    return [area for line in _message(wwid, '@stats_list').splitlines()
-            for area in parse(_message(wwid, '@stats_print_clear',
+    return [area for line in _message(template, '@stats_list').splitlines()
+            for area in parse(_message(template, '@stats_print_clear',
                                        line.partition(':')[0]))]
 
 
@@ -72,10 +88,7 @@ def parse(text: str) -> Iterator[Area]:
                        int(counters.split()[_SECTORS_READ]))
 
 
-def _message(wwid: str, *words: object) -> str:
-    return _dmsetup('message', wwid, '0', *map(str, words))
-
-
-def _dmsetup(*words: str) -> str:
-    return subprocess.run(('dmsetup', *words), check=True, text=True,
-                          stdout=subprocess.PIPE).stdout
+def _message(template: maps.Map, *words: object) -> str:
+    return subprocess.run(
+        ('dmsetup', 'message', template.name, '0', *map(str, words)),
+        check=True, text=True, stdout=subprocess.PIPE).stdout

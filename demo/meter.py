@@ -12,54 +12,55 @@
 
 """What a host reads of the template, from one moment to the next."""
 
-import dataclasses
+import concurrent.futures
 from typing import Sequence
 
 from demo import fetches
 from demo import probe
 from demo import results
-from os_brick_vmthunder import connection
 from tests import lab
+
+_FOREVER = 24 * 3600
 
 
 class Meter:
     """Reads a host's counters; remembers all that the host ever fetched.
 
-    A visit is the time in which the template is attached: the host's
-    counters live as long. A lap is the time between two readings.
+    The counters live as long as the template is attached; a lap is the time
+    between two looks at them. What is read after the last look in that time
+    is not counted.
+
+    :param host: it is up, and no template is attached.
     """
 
     def __init__(self, host: lab.Host) -> None:
         self._host = host
         self._fetched: set[int] = set()
-        self.begin_visit()
+        self._last = probe.Look(0, 0, 0, [])
+        pool = concurrent.futures.ThreadPoolExecutor(1)
+        self._watching = pool.submit(host.call, fetches.keep_watching,
+                                     timeout=_FOREVER)
 
-    def begin_visit(self) -> None:
-        """Get ready; the template is not attached."""
-        self._last: results.Reading | None = None
+    def lap(self) -> results.Reading:
+        """Return what was read since the last call.
 
-    def lap(self, template_id: str) -> results.Reading:
-        """Return what was read since the last call; it is attached.
-
-        In the first lap of a visit, which ends with the first attachment,
-        nobody looks for what was read before.
+        :raises LookupError: no template is attached.
         """
-        wwid = connection.wwid(template_id)
-        now = self._host.call(probe.read, wwid)
+        if self._watching.done():
+            self._watching.result()
+        now = self._host.call(probe.look)
         last, self._last = self._last, now
-        if last is None:
-            self._host.call(fetches.watch, wwid)
-            return now
-        lap = now - last
-        # It takes seconds, and often there is nothing to see.
-        if lap.template_bytes:
-            areas = self._host.call(fetches.take, wwid)
-            lap = dataclasses.replace(lap, new_bytes=self._new(areas))
-        return lap
+        if last.sequence != now.sequence:
+            last = probe.Look(now.sequence, 0, 0, [])
+        new, again = self._sort(now.areas)
+        return results.Reading(now.disk_bytes - last.disk_bytes,
+                               now.cache_bytes - last.cache_bytes, new, again)
 
-    def _new(self, areas: Sequence[fetches.Area]) -> int:
-        """Remember areas, and say what was read for the first time."""
+    def _sort(self, areas: Sequence[fetches.Area]) -> tuple[int, int]:
+        """Remember areas; return what was read for the first time, and again.
+        """
+        total = sum(area.sectors for area in areas)
         new = sum(min(area.sectors, area.length) for area in areas
                   if area.start not in self._fetched)
         self._fetched.update(area.start for area in areas)
-        return new * fetches.SECTOR
+        return new * fetches.SECTOR, (total - new) * fetches.SECTOR

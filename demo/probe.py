@@ -10,65 +10,100 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What a lab host's kernel says; these functions run in the host."""
+"""What lab hosts' kernels say; these functions run in the host."""
 
-import os
 import pathlib
+import subprocess
+from typing import NamedTuple
 
-from demo import results
-from os_brick_vmthunder import connection
+from demo import fetches
+from demo import maps
+from os_brick_vmthunder import sysfs
 
-_BLOCK = pathlib.Path('/sys/block')
-_SESSIONS = pathlib.Path('/sys/class/iscsi_session')
-_SECTOR = 512
 # What marks the device that bcache caches of a template.
 _BACKING = 'VMTHUNDER-backing-'
 # Field of a disk's "stat": sectors read.
 _SECTORS_READ = 2
 
+_ROOT = pathlib.Path('/')
+# What exporting makes, anywhere.
+_EXPORTS = ('sys/kernel/config/target/iscsi/iqn.*',
+            'sys/kernel/config/target/core/iblock_*/*/')
+# What servers and their volumes make besides on a compute host.
+_COMPUTE = ('sys/block/bcache*', 'sys/block/sd*', 'sys/class/iscsi_session/*',
+            'run/vmthunder/*', 'etc/libvirt/qemu/*.xml',
+            'var/lib/nova/instances/*-*-*-*-*')
+_QEMU = 'qemu-system'
 
-def read(wwid: str) -> results.Reading:
-    """What this host did with a template since it was attached.
 
-    :param wwid: of the template; where it isn't attached all is zero
+class Look(NamedTuple):
+    """What a host did with the template that is attached.
+
+    :param sequence: the map's: all other numbers are of its life
+    :param disk_bytes: read over the network, as the disks count
+    :param cache_bytes: read of the cached template; 0 if nothing caches it
+    :param areas: of the map that were read since the last look
     """
-    for name in _device_mapper():
-        if _text(name, 'dm/uuid') == f'mpath-{wwid}':
-            return results.Reading(
-                sum(_bytes_read(disk, 'stat')
-                    for disk in _names(name, 'slaves')), _cache_bytes(wwid))
-    return results.Reading()
+
+    sequence: int
+    disk_bytes: int
+    cache_bytes: int
+    areas: list[fetches.Area]
+
+
+def look() -> Look:
+    """Look at the template's counters.
+
+    :raises LookupError: none is attached
+    """
+    template = maps.find()
+    if template is None:
+        raise LookupError('no template is attached to this host')
+    return Look(template.sequence,
+                sum(_bytes_read(disk, 'stat') for disk in template.disks),
+                _cache_bytes(), fetches.take(template))
 
 
 def leftovers() -> list[str]:
-    """What attached volumes leave on a host if something goes wrong."""
-    found = [_text(name, 'dm/name') for name in _device_mapper()]
-    if _SESSIONS.exists():
-        found += os.listdir(_SESSIONS)
-    return found
+    """What is there of servers on a compute host that should have none."""
+    devices = [f'device {sysfs.attribute(name, "dm", "name")}'
+               for name in sysfs.names('dm-')]
+    guests = [f'QEMU, process {path.parent.name}'
+              for path in _ROOT.glob('proc/[0-9]*/comm') if _is_qemu(path)]
+    return devices + guests + _present(*_EXPORTS, *_COMPUTE)
 
 
-def _cache_bytes(wwid: str) -> int:
-    """What was read of the cached template; 0 if nothing caches it."""
-    for name in _device_mapper():
-        _backing, prefix, template_id = _text(name, 'dm/uuid').partition(
-            _BACKING)
-        if prefix and connection.wwid(template_id) == wwid:
-            return _bytes_read(name, 'bcache/dev/stat')
+def backend_leftovers(group: str) -> list[str]:
+    """What is there of volumes on the storage host, besides templates."""
+    volumes = subprocess.run(
+        ('lvs', '--noheadings', '-o', 'lv_name', group), check=True,
+        text=True, stdout=subprocess.PIPE).stdout.split()
+    return _present(*_EXPORTS) + [
+        name for name in volumes if name.startswith('volume-')]
+
+
+def _present(*patterns: str) -> list[str]:
+    return [f'/{path.relative_to(_ROOT)}' for pattern in patterns
+            for path in sorted(_ROOT.glob(pattern))]
+
+
+def _is_qemu(path: pathlib.Path) -> bool:
+    try:
+        return path.read_text().startswith(_QEMU)
+    except OSError:  # it just ended
+        return False
+
+
+def _cache_bytes() -> int:
+    for name in sysfs.names('dm-'):
+        uuid = sysfs.attribute(name, 'dm', 'uuid') or ''
+        if uuid.startswith(_BACKING):
+            return _bytes_read(name, 'bcache', 'dev', 'stat')
     return 0
 
 
-def _bytes_read(name: str, attribute: str) -> int:
-    return int(_text(name, attribute).split()[_SECTORS_READ]) * _SECTOR
-
-
-def _device_mapper() -> list[str]:
-    return [name for name in os.listdir(_BLOCK) if name.startswith('dm-')]
-
-
-def _names(name: str, what: str) -> list[str]:
-    return os.listdir(_BLOCK / name / what)
-
-
-def _text(name: str, attribute: str) -> str:
-    return (_BLOCK / name / attribute).read_text().strip()
+def _bytes_read(name: str, *attribute: str) -> int:
+    counters = sysfs.attribute(name, *attribute)
+    if counters is None:  # it just went
+        return 0
+    return int(counters.split()[_SECTORS_READ]) * sysfs.SECTOR

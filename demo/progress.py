@@ -39,7 +39,8 @@ class Progress:
         self._began = time.monotonic()
         self._running: dict[int, tuple[str, str, float]] = {}
         self._keys = itertools.count()
-        self._lock = threading.Lock()
+        # A signal's handler closes, whatever its thread was about to report.
+        self._lock = threading.RLock()
         self._ended = threading.Event()
         if self._live:
             threading.Thread(target=self._refresh, daemon=True).start()
@@ -64,8 +65,14 @@ class Progress:
             seconds = time.monotonic() - began
             with self._lock:
                 del self._running[key]
-                self._line(f'[{self.elapsed:6.1f} s]  {where:<14} {what:<36} '
-                           + ('FAILED' if failed else f'{seconds:6.1f} s'))
+            self.tell(where, what,
+                      'FAILED' if failed else f'{seconds:6.1f} s')
+
+    def tell(self, where: str, what: str, result: str) -> None:
+        """Report something that is over."""
+        with self._lock:
+            self._line(f'[{self.elapsed:6.1f} s]  {where:<14} {what:<36} '
+                       f'{result}')
 
     def close(self) -> None:
         """End the live line; what is printed now begins on a clean one."""

@@ -15,95 +15,101 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Mapping
+
+from tests.lab import guestlog
 
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """What a host did with a template so far, or in some time.
+    """What a host read of a template in some time.
 
-    :param template_bytes: read over the network, from the template's disks
-    :param cache_bytes: read of the cached template, wherever from
-    :param new_bytes: those of template_bytes that this host never fetched
-        before, each counted once; known of laps only
+    :ivar disk_bytes: over the network, as the template's disks count it.
+    :ivar cache_bytes: of the cached template, wherever that had it from.
+    :ivar new_bytes: over the network for the first time ever on this host,
+        each counted once, as the multipath map counts it.
+    :ivar again_bytes: over the network although the host had had it.
     """
 
-    template_bytes: int = 0
+    disk_bytes: int = 0
     cache_bytes: int = 0
     new_bytes: int = 0
+    again_bytes: int = 0
 
     @property
-    def again_bytes(self) -> int:
-        """Those of template_bytes that the host had fetched before."""
-        return self.template_bytes - self.new_bytes
+    def network_bytes(self) -> int:
+        """All that the map fetched."""
+        return self.new_bytes + self.again_bytes
 
     @property
     def hit_bytes(self) -> int:
-        """What the cache had, provided that nobody read beside it."""
-        return self.cache_bytes - self.template_bytes
+        """What the cache had already."""
+        return self.cache_bytes - self.network_bytes
+
+    @property
+    def unseen_bytes(self) -> int:
+        """What the disks counted and the map did not."""
+        return self.disk_bytes - self.network_bytes
 
     def __add__(self, other: Reading) -> Reading:
-        return Reading(self.template_bytes + other.template_bytes,
+        return Reading(self.disk_bytes + other.disk_bytes,
                        self.cache_bytes + other.cache_bytes,
-                       self.new_bytes + other.new_bytes)
+                       self.new_bytes + other.new_bytes,
+                       self.again_bytes + other.again_bytes)
 
-    def __sub__(self, other: Reading) -> Reading:
-        return Reading(self.template_bytes - other.template_bytes,
-                       self.cache_bytes - other.cache_bytes,
-                       self.new_bytes - other.new_bytes)
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """A server of Nova.
+
+    :ivar name: its short name.
+    :ivar id: the UUID by which it calls itself.
+    """
+
+    name: str
+    id: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Boot:
-    """One life of a VM.
+    """One life of a server, on one host.
 
-    :param seconds: from its start to its power-off
-    :param diary: all lines on its disk, its own last one included
-    :param intact: whether its files are what the distribution made them
+    :ivar host: by name, as Nova says.
+    :ivar active_seconds: from the request to ACTIVE.
+    :ivar userland_seconds: from the request to the end of its diary.
+    :ivar guest: what it said of itself on its console.
     """
 
-    seconds: float
-    diary: tuple[str, ...]
-    intact: bool
+    server: Server
+    host: str
+    active_seconds: float
+    userland_seconds: float
+    guest: guestlog.Guest
 
 
 @dataclasses.dataclass(frozen=True)
-class Stay:
-    """A volume on a host: attached, booted from, detached.
+class Turn:
+    """What a host read while servers booted and served there.
 
-    :param volume: its short name
-    :param attach_seconds: Cinder's part and the host's
-    :param attach_reading: what the host read for that
-    :param boot_reading: what it read while the VM ran
+    :ivar servers: those that came, by their short names; others that were
+        there before may go on.
     """
 
-    volume: str
     host: str
-    attach_seconds: float
-    attach_reading: Reading
-    boot: Boot
-    boot_reading: Reading
-
-    @property
-    def vm(self) -> str:
-        """The name of the VM that booted."""
-        return vm_name(self.volume, self.host)
+    servers: tuple[str, ...]
+    reading: Reading = Reading()
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
     """A whole run.
 
-    :param create_seconds: of each volume, by its short name
-    :param stays: in the order they happened on each host and to each volume
-    :param leftovers: what was still on hosts after the last detach
+    :ivar boots: in the order in which each server lived them.
+    :ivar turns: in the order in which each host had them.
+    :ivar imports: how often the backend imported the image.
+    :ivar leftovers: what was still there when all servers were deleted.
     """
 
-    create_seconds: Mapping[str, float]
-    stays: tuple[Stay, ...]
+    boots: tuple[Boot, ...]
+    turns: tuple[Turn, ...]
+    imports: int
     leftovers: tuple[str, ...]
-
-
-def vm_name(volume: str, host: str) -> str:
-    """The name a VM is given, which it writes in its diary."""
-    return f'{volume}@{host}'

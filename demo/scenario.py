@@ -10,140 +10,169 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The story: one image, three volumes, two hosts, every VM on both.
+"""The story: one image, three servers, two hosts, every server on both.
 
-A and B begin on the first compute host and C on the second; then they
-change places. Both hosts work at the same time.
+A and C are the first on their hosts and B is the second on A's; then they
+change places, all at once. Nova does it all, as its users would have it.
 """
 
 import concurrent.futures
+import dataclasses
 import pathlib
 import time
 from typing import Callable
-from typing import Mapping
-from typing import Sequence
 from typing import TypeVar
 
+from demo import guest
 from demo import meter
 from demo import probe
 from demo import progress as progress_module
 from demo import results
-from demo import vm
 from tests import lab
-from tests.lab import brick
-from tests.lab.controlplane import attachments
+from tests.lab.controlplane import computeservice
 from tests.lab.controlplane import plane as plane_module
 
 T = TypeVar('T')
 
-COMPUTE = (lab.HostSpec('compute-1', 31, memory=1024),
-           lab.HostSpec('compute-2', 32, memory=1024))
-VOLUMES = ('A', 'B', 'C')
+# With room for the counters of `fetches`.
+COMPUTE = tuple(computeservice.host_spec(number, memory=1280)
+                for number in (1, 2))
+# Who begins on which host, one after the other.
 FIRST = {'compute-1': ('A', 'B'), 'compute-2': ('C',)}
+# Who goes where then, all at once.
 SECOND = {'compute-1': ('C',), 'compute-2': ('A', 'B')}
-SIZE_GB = 1
 VOLUME_TYPE = 'vmthunder'
+VOLUME_GROUP = 'cinder-vmthunder'
+# Nova leaves volumes to Cinder, which deletes them by and by.
+CLEAN_TIMEOUT = 60
 
 
 class Scenario:
-    """One run, in a lab that is open.
+    """One run.
 
-    :param plane: the control plane, not started yet
+    :param plane: the control plane, which is up.
     """
 
-    def __init__(self, cloud: lab.Lab, plane: plane_module.ControlPlane,
+    def __init__(self, plane: plane_module.ControlPlane,
                  progress: progress_module.Progress) -> None:
-        self._lab = cloud
         self._plane = plane
+        self._nova = plane.nova.servers
         self._progress = progress
-        self._hosts: dict[str, lab.Host] = {}
-        self._meters: dict[str, meter.Meter] = {}
-        self._ids: dict[str, str] = {}
+        self._hosts = {host.name: host for host in plane.nova.hosts}
+        self._meters = {host.name: meter.Meter(host)
+                        for host in plane.nova.hosts}
+        self._servers: dict[str, results.Server] = {}
+        self._boots: list[results.Boot] = []
+        self._turns: list[results.Turn] = []
 
-    def start_hosts(self) -> None:
-        """Boot the compute hosts."""
-        with self._progress.step('lab', 'compute hosts up'):
-            for host in self._lab.start_many(COMPUTE):
-                self._hosts[host.name] = host
-                self._meters[host.name] = meter.Meter(host)
-            together(*(lambda host=host: host.preload(*brick.MODULES)
-                       for host in self._hosts.values()))
+    def run(self, file: pathlib.Path) -> results.Outcome:
+        """Play the story.
 
-    def run(self, image: pathlib.Path) -> results.Outcome:
-        """Play the story; the control plane and the hosts are up.
-
-        :param image: a qcow2 file
+        :param file: a qcow2 image.
         """
         with self._progress.step('glance', 'image uploaded (qcow2)'):
-            image_id = self._plane.openstack(
-                'image', 'create', '--disk-format', 'qcow2',
-                '--container-format', 'bare', '--file', str(image),
-                'debian')['id']
-        created = together(*(lambda name=name: self._create(name, image_id)
-                             for name in VOLUMES))
-        stays = self._visits(FIRST) + self._visits(SECOND)
-        leftovers = [f'{host.name}: {thing}' for host in self._hosts.values()
-                     for thing in host.call(probe.leftovers)]
-        together(*(lambda name=name: self._delete(name) for name in VOLUMES))
-        return results.Outcome(dict(zip(VOLUMES, created)), tuple(stays),
-                               tuple(leftovers))
+            self._image = self._plane.upload_image(file, 'qcow2', 'debian')
+        self._flavor = self._nova.create_flavor('tiny')
+        together(*(lambda host=host, names=names: self._begin(host, names)
+                   for host, names in FIRST.items()))
+        # The last servers there go on to read; it ends when they leave.
+        together(*(lambda host=host: self._count(host) for host in FIRST))
+        together(*(lambda host=host, names=names: self._turn(
+            host, names, self._move) for host, names in SECOND.items()))
+        together(*(lambda name=name: self._delete(name)
+                   for name in self._servers))
+        with self._progress.step('cinder', 'volumes gone'):
+            leftovers = self._leftovers()
+        log = self._plane.log('cinder-volume').read_text()
+        return results.Outcome(
+            tuple(self._boots), tuple(self._turns),
+            log.count(f'Imported image {self._image} '), tuple(leftovers))
 
-    def _create(self, name: str, image_id: str) -> float:
+    def _begin(self, host: str, names: tuple[str, ...]) -> None:
+        for name in names:
+            self._turn(host, (name,), self._create)
+
+    def _turn(self, host: str, names: tuple[str, ...],
+              come: Callable[[str, str], None]) -> None:
+        """Have servers come to a host at once, and count what it reads."""
+        self._turns.append(results.Turn(host, names))
+        together(*(lambda name=name: come(host, name) for name in names))
+        self._count(host)
+
+    def _count(self, host: str) -> None:
+        """Add what a host read since the last call to its latest turn."""
+        reading = self._meters[host].lap()
+        number = max(number for number, turn in enumerate(self._turns)
+                     if turn.host == host)
+        turn = self._turns[number]
+        self._turns[number] = dataclasses.replace(
+            turn, reading=turn.reading + reading)
+
+    def _create(self, host: str, name: str) -> None:
         began = time.monotonic()
-        with self._progress.step('cinder', f'volume {name} created'):
-            volume = self._plane.openstack(
-                'volume', 'create', '--image', image_id, '--size',
-                str(SIZE_GB), '--type', VOLUME_TYPE, name)
-            self._plane.wait_for_volume(volume['id'])
-        self._ids[name] = volume['id']
-        return time.monotonic() - began
+        with self._progress.step(host, f'server {name} created: ACTIVE'):
+            id = self._nova.create(
+                name, self._flavor, image=self._image,
+                volume_type=VOLUME_TYPE, host=host)
+            self._nova.wait(id)
+        self._servers[name] = results.Server(name, id)
+        self._live(host, name, 1, began)
+
+    def _move(self, host: str, name: str) -> None:
+        began = time.monotonic()
+        with self._progress.step(host, f'server {name} migrated: ACTIVE'):
+            self._nova.migrate(self._servers[name].id, host)
+        self._live(host, name, 2, began)
+
+    def _live(self, where: str, name: str, boots: int, began: float) -> None:
+        """See a server do its work.
+
+        :param where: for the report of progress.
+        :param boots: how many it must have had.
+        :param began: when this one was asked for.
+        """
+        server = self._servers[name]
+        active = time.monotonic() - began
+        with self._progress.step(where, f'server {name} in its own userland'):
+            guest.wait(self._nova, server.id,
+                       lambda said: len(said.diary) >= boots)
+        userland = time.monotonic() - began
+        # What it reads over and over from now on, it has read once then.
+        said = guest.wait(self._nova, server.id, lambda said: said.beats > 0)
+        self._boots.append(results.Boot(
+            server, self._nova.host(server.id), active, userland, said))
 
     def _delete(self, name: str) -> None:
-        with self._progress.step('cinder', f'volume {name} deleted'):
-            self._plane.delete_volume(self._ids[name])
+        with self._progress.step('nova', f'server {name} deleted'):
+            self._nova.delete(self._servers[name].id)
 
-    def _visits(self, plan: Mapping[str, Sequence[str]]
-                ) -> list[results.Stay]:
-        """Have every host do its part of a plan, all at once."""
-        parts = together(*(
-            lambda name=name, volumes=volumes:
-                self._visit(self._hosts[name], volumes)
-            for name, volumes in plan.items()))
-        return [stay for part in parts for stay in part]
+    def _leftovers(self) -> list[str]:
+        """What is there yet, after some time if it must be."""
+        deadline = time.monotonic() + CLEAN_TIMEOUT
+        while left := [thing for part in together(
+                self._volumes, self._on_storage,
+                *(lambda host=host: self._on_host(host)
+                  for host in self._hosts.values())) for thing in part]:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(1)
+        return left
 
-    def _visit(self, host: lab.Host, volumes: Sequence[str]
-               ) -> list[results.Stay]:
-        """Attach volumes to a host, boot from one after the other, detach."""
-        self._meters[host.name].begin_visit()
-        attached = [self._attach(host, name) for name in volumes]
-        stays = [self._boot(host, name, *result)
-                 for name, result in zip(volumes, attached)]
-        for name, (attachment, *_) in zip(volumes, attached):
-            with self._progress.step(host.name, f'volume {name} detached'):
-                self._plane.detach(attachment)
-        return stays
+    def _volumes(self) -> list[str]:
+        cinder = self._plane.volumes
+        return [f'Cinder: volume {volume.id}, {volume.status}'
+                for volume in cinder.volumes.list()] + [
+                    f'Cinder: attachment {attachment.id}'
+                    for attachment in cinder.attachments.list()]
 
-    def _attach(self, host: lab.Host, name: str
-                ) -> tuple[attachments.Attachment, float, results.Reading]:
-        began = time.monotonic()
-        with self._progress.step(host.name, f'volume {name} attached'):
-            attachment = self._plane.attach(host, self._ids[name])
-        seconds = time.monotonic() - began
-        return attachment, seconds, self._lap(host, attachment)
+    def _on_storage(self) -> list[str]:
+        host = self._plane.storage
+        return [f'{host.name}: {thing}' for thing in
+                host.call(probe.backend_leftovers, VOLUME_GROUP)]
 
-    def _boot(self, host: lab.Host, name: str,
-              attachment: attachments.Attachment, attach_seconds: float,
-              attach_reading: results.Reading) -> results.Stay:
-        with self._progress.step(host.name, f'VM {name} booted, wrote, off'):
-            boot = vm.run(host, attachment.device_path,
-                          results.vm_name(name, host.name))
-        return results.Stay(name, host.name, attach_seconds, attach_reading,
-                            boot, self._lap(host, attachment))
-
-    def _lap(self, host: lab.Host, attachment: attachments.Attachment
-             ) -> results.Reading:
-        data = attachment.connection_info['data']
-        return self._meters[host.name].lap(data['template']['id'])
+    def _on_host(self, host: lab.Host) -> list[str]:
+        return [f'{host.name}: {thing}'
+                for thing in host.call(probe.leftovers)]
 
 
 def together(*functions: Callable[[], T]) -> list[T]:

@@ -56,13 +56,15 @@ class ControlPlane(attachments.Attachments):
     :param cinder_user: whom cinder-volume and cinder-backup run as. Packages
         have them be CINDER's; then each command that takes rootwrap takes it
         half a second more in the lab.
+    :param report: called with the name of each part when it is there.
     """
 
     def __init__(self, lab: lab_module.Lab,
                  backends: Sequence[str] = ('vmthunder', 'lvm'),
                  with_backup: bool = False,
                  compute: Sequence[lab_host.HostSpec] = (),
-                 cinder_user: str = serviceuser.ROOT):
+                 cinder_user: str = serviceuser.ROOT,
+                 report: typing.Callable[[str], None] = lambda part: None):
         self._where = settings.Settings(lab.state)
         super().__init__(self._where)
         self._lab = lab
@@ -73,6 +75,7 @@ class ControlPlane(attachments.Attachments):
         self._cinder_backup: backupservice.CinderBackup | None = None
         self._with_backup = with_backup
         self._cinder_user = cinder_user
+        self._report = report
         self._nova = novacloud.NovaCloud(
             lab, self._services, compute) if compute else None
         #: Seconds from the beginning until each part was there.
@@ -234,6 +237,7 @@ class ControlPlane(attachments.Attachments):
             future.result()
         function()
         self.timings[name] = round(time.monotonic() - self._began, 1)
+        self._report(name)
 
     def _start_storage_host(self) -> None:
         spec = volumeservice.host_spec(self._backends)

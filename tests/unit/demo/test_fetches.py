@@ -11,10 +11,12 @@
 #    under the License.
 
 import subprocess
+import time
 import unittest
 from unittest import mock
 
 from demo import fetches
+from demo import maps
 
 WWID = '36001405aaaaaaaabbbb5ccc8dddeeeeeeeeeeee'
 UNREAD = '0 0 0 0 0 0 0 0 0 0 0 0 0'
@@ -41,15 +43,15 @@ class FetchesTest(unittest.TestCase):
         self.messages = []
 
     def run_command(self, command, **_):
-        program, action, wwid, *rest = command
-        self.assertEqual(('dmsetup', WWID), (program, wwid))
-        if action == 'message':
-            self.messages.append(tuple(rest[1:]))
-        return mock.Mock(stdout=self.answers.get((action, *rest[1:]), ''))
+        self.assertEqual(('dmsetup', 'message', WWID, '0'), command[:4])
+        self.messages.append(command[4:])
+        return mock.Mock(stdout=self.answers.get(command[4:], ''))
+
+    def map(self, sectors, sequence=1):
+        return maps.Map('dm-0', WWID, sectors, sequence)
 
     def watch(self, sectors):
-        self.answers['table',] = f'0 {sectors} multipath 0 0 1 1\n'
-        fetches.watch(WWID)
+        fetches.watch(self.map(sectors))
         return self.messages
 
     def test_small_areas_at_the_front(self):
@@ -63,9 +65,18 @@ class FetchesTest(unittest.TestCase):
 
     def test_take(self):
         self.answers = {
-            ('message', '@stats_list'):
+            ('@stats_list',):
                 '0: 0+131072 1 - -\n7: 131072+2048 8 - -\n',
-            ('message', '@stats_print_clear', '0'): SMALL,
-            ('message', '@stats_print_clear', '7'): LARGE}
+            ('@stats_print_clear', '0'): SMALL,
+            ('@stats_print_clear', '7'): LARGE}
         self.assertEqual([(0, 1, 2), (131080, 8, 8), (131088, 4, 4)],
-                         fetches.take(WWID))
+                         fetches.take(self.map(131072 + 2048)))
+
+    def test_each_life_of_a_map_is_watched_once(self):
+        first, second = self.map(8, 1), self.map(8, 2)
+        found = [None, first, first, None, second, second, first]
+        with mock.patch.object(maps, 'find', side_effect=found), \
+                mock.patch.object(time, 'sleep'):
+            with self.assertRaises(StopIteration):
+                fetches.keep_watching()
+        self.assertEqual([('@stats_create', '0+8', '1')] * 3, self.messages)

@@ -10,6 +10,8 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+
+import threading
 import unittest
 from unittest import mock
 
@@ -17,9 +19,7 @@ from demo import fetches
 from demo import meter
 from demo import probe
 from demo import results
-from os_brick_vmthunder import connection
 
-TEMPLATE = 'aaaaaaaa-bbbb-5ccc-8ddd-eeeeeeeeeeee'
 SECTOR = fetches.SECTOR
 
 
@@ -27,59 +27,57 @@ class MeterTest(unittest.TestCase):
 
     def setUp(self):
         super().setUp()
+        self.watching = threading.Event()
+        self.ended = threading.Event()
+        self.addCleanup(self.ended.set)
         self.host = mock.Mock()
         self.host.call.side_effect = self.call
-        self.watched = 0
         self.meter = meter.Meter(self.host)
 
-    def call(self, function, wwid):
-        self.assertEqual(connection.wwid(TEMPLATE), wwid)
-        if function == probe.read:
-            return self.counters
-        if function == fetches.watch:
-            self.watched += 1
-            return None
-        self.assertEqual(fetches.take, function)
-        return self.areas
+    def call(self, function, timeout=None):
+        if function == fetches.keep_watching:
+            self.watching.set()
+            self.ended.wait(60)
+            raise KeyError('the watch ended')
+        self.assertEqual(probe.look, function)
+        return self.look
 
-    def lap(self, sectors, cache_bytes=0, areas=()):
-        self.counters = results.Reading(sectors * SECTOR, cache_bytes)
-        self.areas = [fetches.Area(*area) for area in areas]
-        return self.meter.lap(TEMPLATE)
+    def lap(self, sectors, areas=(), cache_bytes=0, sequence=1):
+        self.look = probe.Look(sequence, sectors * SECTOR, cache_bytes,
+                               [fetches.Area(*area) for area in areas])
+        return self.meter.lap()
 
     def assertLap(self, new, again, lap):
         self.assertEqual((new * SECTOR, again * SECTOR),
                          (lap.new_bytes, lap.again_bytes))
 
-    def test_first_lap(self):
-        self.assertEqual(results.Reading(10 * SECTOR, 7), self.lap(10, 7))
-        self.assertEqual(1, self.watched)
+    def test_watches(self):
+        self.assertTrue(self.watching.wait(10))
+        self.ended.set()
+        with self.assertRaises(KeyError):
+            for _ in range(1000):
+                self.lap(0)
+                threading.Event().wait(0.01)
 
-    def test_new(self):
-        self.lap(10, 7)
-        lap = self.lap(21, 50, [(0, 1, 1), (8, 8, 8), (64, 8, 2)])
-        self.assertLap(11, 0, lap)
-        self.assertEqual(43, lap.cache_bytes)
-        self.assertEqual(1, self.watched)
+    def test_first_lap(self):
+        self.assertEqual(
+            results.Reading(11 * SECTOR, 7, 9 * SECTOR, 0),
+            self.lap(11, [(0, 1, 1), (8, 8, 8)], 7))
+
+    def test_next_lap(self):
+        self.lap(9, [(8, 8, 8)], 7)
+        lap = self.lap(21, [(0, 1, 1), (64, 8, 2)], 50)
+        self.assertEqual(results.Reading(12 * SECTOR, 43, 3 * SECTOR), lap)
 
     def test_again(self):
-        self.lap(0)
-        self.lap(8, 0, [(8, 8, 8)])
-        self.assertLap(2, 8, self.lap(18, 0, [(0, 1, 1), (1, 1, 1),
-                                              (8, 8, 8)]))
+        self.lap(8, [(8, 8, 8)])
+        self.assertLap(2, 8, self.lap(18, [(0, 1, 1), (1, 1, 1), (8, 8, 8)]))
 
     def test_twice_at_once(self):
-        self.lap(0)
-        self.assertLap(8, 4, self.lap(12, 0, [(8, 8, 12)]))
+        self.assertLap(8, 4, self.lap(12, [(8, 8, 12)]))
 
-    def test_beside_the_map(self):
-        self.lap(0)
-        self.assertLap(8, 3, self.lap(11, 0, [(8, 8, 8)]))
-
-    def test_again_in_another_visit(self):
-        self.lap(0)
-        self.lap(8, 0, [(8, 8, 8)])
-        self.meter.begin_visit()
-        self.assertEqual(4 * SECTOR, self.lap(4).template_bytes)
-        self.assertEqual(2, self.watched)
-        self.assertLap(8, 8, self.lap(20, 0, [(8, 8, 8), (16, 8, 8)]))
+    def test_again_after_the_template_was_gone(self):
+        self.lap(20, [(8, 8, 8)], 70)
+        lap = self.lap(16, [(8, 8, 8), (16, 8, 8)], 30, sequence=2)
+        self.assertEqual(
+            results.Reading(16 * SECTOR, 30, 8 * SECTOR, 8 * SECTOR), lap)

@@ -10,89 +10,82 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-import pathlib
-import tempfile
+
+import subprocess
 import unittest
 from unittest import mock
 
+from demo import fetches
 from demo import probe
-from demo import results
-from os_brick_vmthunder import connection
+from tests.unit.demo import kernel
 
 TEMPLATE = 'aaaaaaaa-bbbb-5ccc-8ddd-eeeeeeeeeeee'
-OTHER = 'aaaaaaaa-bbbb-5ccc-8ddd-ffffffffffff'
-WWID = connection.wwid(TEMPLATE)
+TARGET = 'sys/kernel/config/target'
 
 
 class ProbeTest(unittest.TestCase):
-    """Over a /sys made of ordinary files."""
+    """Over files as a host's kernel has them."""
 
     def setUp(self):
         super().setUp()
-        directory = tempfile.TemporaryDirectory()
-        self.addCleanup(directory.cleanup)
-        self.sys = pathlib.Path(directory.name)
-        (self.sys / 'block').mkdir()
-        for name, path in (('_BLOCK', 'block'),
-                           ('_SESSIONS', 'class/iscsi_session')):
-            patch = mock.patch.object(probe, name, self.sys / path)
+        self.sysfs = kernel.Sysfs(self)
+        self.areas = [fetches.Area(0, 8, 8)]
+        for module, name, value in (
+                (probe, '_ROOT', self.sysfs.root),
+                (fetches, 'take', lambda template: self.areas)):
+            patch = mock.patch.object(module, name, value)
             patch.start()
             self.addCleanup(patch.stop)
 
-    def file(self, path, text):
-        path = self.sys / path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f'{text}\n')
-
-    def device(self, number, name, uuid, below=()):
-        self.file(f'block/dm-{number}/dm/name', name)
-        self.file(f'block/dm-{number}/dm/uuid', uuid)
-        (self.sys / f'block/dm-{number}/holders').mkdir()
-        for device in below:
-            self.file(f'block/dm-{number}/slaves/{device}/x', '')
-            self.file(f'block/{device}/holders/dm-{number}/x', '')
-
-    def disk(self, name, sectors):
-        self.file(f'block/{name}/stat', f'  7 0 {sectors} 1 2 3 4 5 6 7 8')
-
     def template(self):
-        self.disk('sda', 100)
-        self.disk('sdb', 20)
-        self.disk('sdc', 9999)
-        self.device(0, 'template', f'mpath-{WWID}', ('sda', 'sdb'))
-        self.device(1, 'diff', 'mpath-other', ('sdc',))
+        self.sysfs.disk('sda', 100, 'template')
+        self.sysfs.disk('sdb', 20, 'relay')
+        self.sysfs.disk('sdc', 9999, 'diff')
+        self.sysfs.device(0, 'template', 'mpath-x', ('sda', 'sdb'))
+        self.sysfs.device(1, 'diff', 'mpath-other', ('sdc',))
 
-    def test_reads_of_all_paths(self):
+    def test_look(self):
         self.template()
-        self.assertEqual(results.Reading(120 * 512), probe.read(WWID))
+        self.sysfs.device(2, 'b', f'VMTHUNDER-backing-{TEMPLATE}')
+        self.sysfs.disk('bcache0', 500)
+        backing = self.sysfs.block / 'dm-2/bcache'
+        backing.mkdir()
+        (backing / 'dev').symlink_to('../../bcache0')
+        self.assertEqual(
+            probe.Look(20, 120 * 512, 500 * 512, self.areas), probe.look())
 
-    def test_cache(self):
+    def test_look_without_cache(self):
         self.template()
-        for number, (template_id, sectors) in enumerate(
-                ((OTHER, 7777), (TEMPLATE, 500)), 2):
-            self.device(number, 'b', f'VMTHUNDER-backing-{template_id}')
-            self.disk(f'bcache{number}', sectors)
-            backing = self.sys / f'block/dm-{number}/bcache'
-            backing.mkdir()
-            (backing / 'dev').symlink_to(f'../../bcache{number}')
-        self.assertEqual(results.Reading(120 * 512, 500 * 512),
-                         probe.read(WWID))
+        self.assertEqual(0, probe.look().cache_bytes)
 
-    def test_not_attached(self):
-        self.assertEqual(results.Reading(), probe.read(WWID))
+    def test_look_at_nothing(self):
+        with self.assertRaises(LookupError):
+            probe.look()
+
+    def test_nothing_left(self):
+        self.sysfs.file(f'{TARGET}/core/iblock_0/hba_info')
+        self.sysfs.file('proc/1/comm', 'python')
+        self.sysfs.file('var/lib/nova/instances/compute_nodes')
+        self.assertEqual([], probe.leftovers())
 
     def test_leftovers(self):
-        self.assertEqual([], probe.leftovers())
         self.template()
-        self.file('class/iscsi_session/session3/state', 'LOGGED_IN')
-        self.assertEqual({'template', 'diff', 'session3'},
-                         set(probe.leftovers()))
+        left = (f'{TARGET}/iscsi/iqn.2010-10.org.openstack:x',
+                f'{TARGET}/core/iblock_0/iqn.x',
+                'sys/class/iscsi_session/session3',
+                'run/vmthunder/x', 'etc/libvirt/qemu/instance-1.xml',
+                f'var/lib/nova/instances/{TEMPLATE}')
+        for path in left:
+            self.sysfs.file(f'{path}/x')
+        self.sysfs.file('proc/77/comm', 'qemu-system-x86')
+        self.assertEqual(
+            {'device template', 'device diff', 'QEMU, process 77',
+             *(f'/{path}' for path in left)}, set(probe.leftovers()))
 
-
-class ReadingTest(unittest.TestCase):
-
-    def test_arithmetic(self):
-        one, two = results.Reading(5, 13, 1), results.Reading(7, 24, 4)
-        self.assertEqual(results.Reading(12, 37, 5), one + two)
-        self.assertEqual(results.Reading(2, 11, 3), two - one)
-        self.assertEqual((8, 4), (one.hit_bytes, one.again_bytes))
+    def test_backend_leftovers(self):
+        self.sysfs.file(f'{TARGET}/iscsi/iqn.x/x')
+        result = mock.Mock(stdout='  template-1\n  pool\n  volume-2\n')
+        with mock.patch.object(subprocess, 'run', return_value=result) as run:
+            self.assertEqual([f'/{TARGET}/iscsi/iqn.x', 'volume-2'],
+                             probe.backend_leftovers('group'))
+        self.assertEqual('group', run.call_args.args[0][-1])

@@ -33,10 +33,12 @@ class ProgressTest(unittest.TestCase):
         with self.assertRaises(ZeroDivisionError):
             with steps.step('there', 'not done'):
                 1 / 0
+        steps.tell('cloud', 'part', 'up')
         steps.close()
-        first, second = stream.getvalue().splitlines()
+        first, second, third = stream.getvalue().splitlines()
         self.assertRegex(first, r'^\[ +\d\.\d s\]  here +done +\d\.\d s$')
         self.assertRegex(second, r'there +not done +FAILED$')
+        self.assertRegex(third, r'cloud +part +up$')
 
     def test_terminal_shows_what_runs(self):
         stream = Terminal()

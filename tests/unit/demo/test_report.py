@@ -10,6 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+
 import dataclasses
 import unittest
 
@@ -17,45 +18,56 @@ import ddt
 
 from demo import report
 from demo import results
+from tests.lab import guestlog
 
 MIB = 1 << 20
+IDS = {'A': 'id-of-a', 'B': 'id-of-b', 'C': 'id-of-c'}
 
 
-def reading(mib, new=None):
-    """Return what a boot reads that finds 100 MiB in the cache."""
-    return results.Reading(mib * MIB, (mib + 100) * MIB,
-                           (mib if new is None else new) * MIB)
+def guest(name, boots, **changes):
+    """Return what a server says after some boots."""
+    lines = tuple(f'boot by {IDS[name]} {number + 1}'
+                  for number in range(boots))
+    said = guestlog.Guest(lines, True, f'mark-of-{name}', 1, True, 1 << 30)
+    return dataclasses.replace(said, **changes)
 
 
-def stay(volume, host, diary, at_boot=0, at_attach=0, intact=True):
-    boot = results.Boot(20.0, tuple(diary), intact)
-    return results.Stay(volume, host, 7.5, results.Reading(at_attach * MIB),
-                        boot, reading(at_boot))
+def boot(name, host, boots, **changes):
+    return results.Boot(results.Server(name, IDS[name]), host, 65.25, 101.0,
+                        guest(name, boots, **changes))
+
+
+def reading(new, again=0):
+    """Return what a host reads that finds 100 MiB in the cache."""
+    return results.Reading((new + again) * MIB, (new + again + 100) * MIB,
+                           new * MIB, again * MIB)
 
 
 def good():
     """Return the outcome of a run in which all went well."""
-    a1, a2 = 'boot by A@one 1', 'boot by A@two 2'
-    b1, b2 = 'boot by B@one 1', 'boot by B@two 2'
-    c1, c2 = 'boot by C@two 1', 'boot by C@one 2'
     return results.Outcome(
-        {'A': 21.25, 'B': 3.0, 'C': 4.0},
-        (stay('A', 'one', [a1], 60, 2), stay('B', 'one', [b1]),
-         stay('C', 'two', [c1], 61, 3), stay('C', 'one', [c1, c2], 3),
-         stay('A', 'two', [a1, a2]), stay('B', 'two', [b1, b2])),
-        ())
+        (boot('A', 'one', 1), boot('C', 'two', 1), boot('B', 'one', 1),
+         boot('C', 'one', 2), boot('A', 'two', 2), boot('B', 'two', 2)),
+        (results.Turn('one', ('A',), reading(60)),
+         results.Turn('two', ('C',), reading(61)),
+         results.Turn('one', ('B',), reading(2)),
+         results.Turn('one', ('C',), reading(3)),
+         results.Turn('two', ('A', 'B'), reading(0))),
+        1, ())
 
 
-def changed(number, **changes):
-    """Return the good outcome with one stay that is different."""
+def with_boot(number, *place, **changes):
     outcome = good()
-    stays = list(outcome.stays)
-    stays[number] = dataclasses.replace(stays[number], **changes)
-    return dataclasses.replace(outcome, stays=tuple(stays))
+    boots = list(outcome.boots)
+    boots[number] = boot(*place, **changes)
+    return dataclasses.replace(outcome, boots=tuple(boots))
 
 
-def boot(*diary, intact=True):
-    return results.Boot(20.0, diary, intact)
+def with_reading(number, reading):
+    outcome = good()
+    turns = list(outcome.turns)
+    turns[number] = dataclasses.replace(turns[number], reading=reading)
+    return dataclasses.replace(outcome, turns=tuple(turns))
 
 
 @ddt.ddt
@@ -65,40 +77,69 @@ class ChecksTest(unittest.TestCase):
         return [problem for check in report.checks(outcome)
                 for problem in check.problems]
 
+    def assertProblem(self, problem, outcome):
+        self.assertEqual([problem], self.problems(outcome))
+        self.assertEqual(
+            1, sum(not check.holds for check in report.checks(outcome)))
+
     def test_good(self):
         self.assertEqual([], self.problems(good()))
         self.assertTrue(all(check.holds for check in report.checks(good())))
 
     @ddt.data(
-        ('damaged', 0, {'boot': boot('boot by A@one 1', intact=False)},
-         'A@one found damaged files'),
-        ('own lines lost', 4, {'boot': boot('boot by A@two 1')},
-         'the diary of A@two says "boot by A@two 1", not '
-         '"boot by A@one 1; boot by A@two 2"'),
-        ("another's line", 1,
-         {'boot': boot('boot by A@one 1', 'boot by B@one 2')},
-         'the diary of B@one says "boot by A@one 1; boot by B@one 2", not '
-         '"boot by B@one 1"'),
-        ('nothing counted', 2, {'boot_reading': reading(0)},
-         'C@two read nothing: the count must be wrong'),
-        ('read again', 1, {'boot_reading': reading(3, 2)},
-         'B@one read 1.0 MiB'),
-        ('read again after moving', 3, {'boot_reading': reading(2, 0)},
-         'C@one read 2.0 MiB'),
-        ('contradiction', 3, {'boot_reading': reading(2, 3)},
-         'C@one read -1.0 MiB'),
-        ('too much new', 4, {'boot_reading': reading(4)},
-         'A@two read 4.0 MiB, C@two 61.0 MiB'))
+        (0, ('A', 'one', 1), {'intact': False},
+         'A on one found damaged files'),
+        (3, ('C', 'two', 2), {}, 'C never booted on one'),
+        (4, ('A', 'two', 2), {'diary': ('boot by id-of-a 1',)},
+         'the diary of A on two says "boot by id-of-a 1", not '
+         '"boot by id-of-a 1; boot by id-of-a 2"'),
+        (2, ('B', 'one', 1),
+         {'diary': ('boot by id-of-a 1', 'boot by id-of-b 2')},
+         'the diary of B on one says "boot by id-of-a 1; boot by id-of-b 2", '
+         'not "boot by id-of-b 1"'),
+        (1, ('C', 'two', 1), {'healthy': False},
+         'C on two found its data damaged'),
+        (5, ('B', 'two', 2), {'mark': 'other'},
+         'B on two has not what it wrote before'))
     @ddt.unpack
-    def test_bad(self, _name, number, changes, problem):
-        outcome = changed(number, **changes)
-        self.assertEqual([problem], self.problems(outcome))
-        self.assertEqual(
-            1, sum(not check.holds for check in report.checks(outcome)))
+    def test_bad_guest(self, number, place, changes, problem):
+        self.assertProblem(problem, with_boot(number, *place, **changes))
+
+    def test_no_mark(self):
+        outcome = with_boot(0, 'A', 'one', 1, mark='')
+        self.assertEqual(['A on two has not what it wrote before',
+                          'A on one found its data damaged'],
+                         self.problems(outcome))
+
+    def test_one_mark_for_two(self):
+        outcome = good()
+        boots = [dataclasses.replace(each, guest=dataclasses.replace(
+            each.guest, mark='same')) if each.server.name != 'C' else each
+            for each in outcome.boots]
+        self.assertProblem('B has the same as A', dataclasses.replace(
+            outcome, boots=tuple(boots)))
+
+    @ddt.data(
+        (1, reading(0), 'C on two read nothing: the count must be wrong'),
+        (2, reading(2, 1), 'B on one read 1.0 MiB again'),
+        (4, reading(0, 2), 'A and B on two read 2.0 MiB again'),
+        (3, reading(4), 'C on one read 4.0 MiB, A on one 60.0 MiB'),
+        (0, results.Reading(63 * MIB, 160 * MIB, 60 * MIB),
+         'A on one: not 3.0 MiB of 63.0 MiB'),
+        (0, results.Reading(58 * MIB, 160 * MIB, 60 * MIB),
+         'A on one: not -2.0 MiB of 58.0 MiB'))
+    @ddt.unpack
+    def test_bad_reading(self, number, reading, problem):
+        self.assertIn(problem, self.problems(with_reading(number, reading)))
+
+    @ddt.data(0, 2)
+    def test_imports(self, count):
+        self.assertProblem(f'it was imported {count} times',
+                           dataclasses.replace(good(), imports=count))
 
     def test_leftovers(self):
-        outcome = dataclasses.replace(good(), leftovers=('one: session1',))
-        self.assertEqual(['one: session1'], self.problems(outcome))
+        self.assertProblem('one: session1', dataclasses.replace(
+            good(), leftovers=('one: session1',)))
 
 
 @ddt.ddt
@@ -115,25 +156,20 @@ class TablesTest(unittest.TestCase):
         return [line.split() for line in
                 report.tables(good()).splitlines()]
 
-    def test_volumes(self):
+    def test_servers(self):
         rows = self.rows()
-        self.assertIn(['A', '21.2', 's', 'one', '7.5', 's', '20.0', 's',
-                       '2.0', 'MiB', '100.0', 'MiB', '60.0', 'MiB', '0',
-                       'B'], rows)
-        self.assertIn(['one', '7.5', 's', '20.0', 's', '0', 'B', '100.0',
-                       'MiB', '3.0', 'MiB', '0', 'B'], rows)
+        self.assertIn(['A', 'one', '65.2', 's', '101.0', 's', 'boot', 'by',
+                       'A', '1'], rows)
+        self.assertIn(['two', '65.2', 's', '101.0', 's', 'boot', 'by', 'A',
+                       '1;', 'boot', 'by', 'A', '2'], rows)
 
     def test_hosts(self):
         rows = self.rows()
-        self.assertIn(['one', '3', '65.0', 'MiB', '300.0', 'MiB', '63.0',
-                       'MiB'], rows)
-        self.assertIn(['two', '3', '64.0', 'MiB', '300.0', 'MiB', '61.0',
-                       'MiB'], rows)
-
-    def test_diaries(self):
-        self.assertIn('B        boot by B@one 1; boot by B@two 2',
-                      report.tables(good()).splitlines())
+        self.assertIn(['one', 'A', '160.0', 'MiB', '100.0', 'MiB', '60.0',
+                       'MiB', '0', 'B'], rows)
+        self.assertIn(['A,', 'B', '100.0', 'MiB', '100.0', 'MiB', '0', 'B',
+                       '0', 'B'], rows)
 
     def test_columns_are_aligned(self):
-        volumes = report.tables(good()).split('\n\n')[0].splitlines()
-        self.assertEqual(1, len({len(line) for line in volumes}))
+        hosts = report.tables(good()).split('\n\n')[1].splitlines()
+        self.assertEqual(1, len({len(line) for line in hosts}))
