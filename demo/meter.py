@@ -52,15 +52,15 @@ class Meter:
         last, self._last = self._last, now
         if last.sequence != now.sequence:
             last = probe.Look(now.sequence, 0, 0, [])
-        new, again = self._sort(now.areas)
         return results.Reading(now.disk_bytes - last.disk_bytes,
-                               now.cache_bytes - last.cache_bytes, new, again)
+                               now.cache_bytes - last.cache_bytes,
+                               self._new(now.areas))
 
-    def _sort(self, areas: Sequence[fetches.Area]) -> tuple[int, int]:
-        """Remember areas; return what was read for the first time, and again.
-        """
-        total = sum(area.sectors for area in areas)
-        new = sum(min(area.sectors, area.length) for area in areas
-                  if area.start not in self._fetched)
-        self._fetched.update(area.start for area in areas)
-        return new * fetches.SECTOR, (total - new) * fetches.SECTOR
+    def _new(self, areas: Sequence[fetches.Area]) -> int:
+        """Remember areas, and say what was read for the first time."""
+        new = 0
+        for area in areas:
+            if area.start not in self._fetched:
+                self._fetched.add(area.start)
+                new += min(area.sectors, area.length)
+        return new * fetches.SECTOR

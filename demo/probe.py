@@ -22,8 +22,8 @@ from os_brick_vmthunder import sysfs
 
 # What marks the device that bcache caches of a template.
 _BACKING = 'VMTHUNDER-backing-'
-# Field of a disk's "stat": sectors read.
-_SECTORS_READ = 2
+# So often one looks for a moment at which nothing is read.
+_TRIES = 10
 
 _ROOT = pathlib.Path('/')
 # What exporting makes, anywhere.
@@ -40,9 +40,10 @@ class Look(NamedTuple):
     """What a host did with the template that is attached.
 
     :param sequence: the map's: all other numbers are of its life
-    :param disk_bytes: read over the network, as the disks count
+    :param disk_bytes: read of its disks, thus over the network
     :param cache_bytes: read of the cached template; 0 if nothing caches it
-    :param areas: of the map that were read since the last look
+    :param areas: of the map that were read since the last look; one may be
+        there several times
     """
 
     sequence: int
@@ -59,9 +60,13 @@ def look() -> Look:
     template = maps.find()
     if template is None:
         raise LookupError('no template is attached to this host')
-    return Look(template.sequence,
-                sum(_bytes_read(disk, 'stat') for disk in template.disks),
-                _cache_bytes(), fetches.take(template))
+    areas: list[fetches.Area] = []
+    for _ in range(_TRIES):
+        disk_bytes = _disk_bytes(template)
+        areas += fetches.take(template)
+        if disk_bytes == _disk_bytes(template):
+            break  # the two belong together
+    return Look(template.sequence, disk_bytes, _cache_bytes(), areas)
 
 
 def leftovers() -> list[str]:
@@ -94,16 +99,13 @@ def _is_qemu(path: pathlib.Path) -> bool:
         return False
 
 
+def _disk_bytes(template: maps.Map) -> int:
+    return sum(map(maps.bytes_read, template.disks)) - fetches.baseline()
+
+
 def _cache_bytes() -> int:
     for name in sysfs.names('dm-'):
         uuid = sysfs.attribute(name, 'dm', 'uuid') or ''
         if uuid.startswith(_BACKING):
-            return _bytes_read(name, 'bcache', 'dev', 'stat')
+            return maps.bytes_read(name, 'bcache', 'dev', 'stat')
     return 0
-
-
-def _bytes_read(name: str, *attribute: str) -> int:
-    counters = sysfs.attribute(name, *attribute)
-    if counters is None:  # it just went
-        return 0
-    return int(counters.split()[_SECTORS_READ]) * sysfs.SECTOR

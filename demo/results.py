@@ -23,38 +23,30 @@ from tests.lab import guestlog
 class Reading:
     """What a host read of a template in some time.
 
-    :ivar disk_bytes: over the network, as the template's disks count it.
+    :ivar template_bytes: over the network, from the template's disks.
     :ivar cache_bytes: of the cached template, wherever that had it from.
-    :ivar new_bytes: over the network for the first time ever on this host,
-        each counted once, as the multipath map counts it.
-    :ivar again_bytes: over the network although the host had had it.
+    :ivar new_bytes: those of template_bytes that the host never fetched
+        before, each counted once.
     """
 
-    disk_bytes: int = 0
+    template_bytes: int = 0
     cache_bytes: int = 0
     new_bytes: int = 0
-    again_bytes: int = 0
 
     @property
-    def network_bytes(self) -> int:
-        """All that the map fetched."""
-        return self.new_bytes + self.again_bytes
+    def again_bytes(self) -> int:
+        """Those of template_bytes that the host had fetched before."""
+        return self.template_bytes - self.new_bytes
 
     @property
     def hit_bytes(self) -> int:
-        """What the cache had already."""
-        return self.cache_bytes - self.network_bytes
-
-    @property
-    def unseen_bytes(self) -> int:
-        """What the disks counted and the map did not."""
-        return self.disk_bytes - self.network_bytes
+        """What the cache had, provided that nobody read beside it."""
+        return self.cache_bytes - self.template_bytes
 
     def __add__(self, other: Reading) -> Reading:
-        return Reading(self.disk_bytes + other.disk_bytes,
+        return Reading(self.template_bytes + other.template_bytes,
                        self.cache_bytes + other.cache_bytes,
-                       self.new_bytes + other.new_bytes,
-                       self.again_bytes + other.again_bytes)
+                       self.new_bytes + other.new_bytes)
 
 
 @dataclasses.dataclass(frozen=True)

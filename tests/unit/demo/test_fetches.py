@@ -10,7 +10,9 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+import pathlib
 import subprocess
+import tempfile
 import time
 import unittest
 from unittest import mock
@@ -41,6 +43,12 @@ class FetchesTest(unittest.TestCase):
         patch.start()
         self.addCleanup(patch.stop)
         self.messages = []
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        patch = mock.patch.object(fetches, '_BASELINE',
+                                  pathlib.Path(directory.name, 'x'))
+        patch.start()
+        self.addCleanup(patch.stop)
 
     def run_command(self, command, **_):
         self.assertEqual(('dmsetup', 'message', WWID, '0'), command[:4])
@@ -72,11 +80,40 @@ class FetchesTest(unittest.TestCase):
         self.assertEqual([(0, 1, 2), (131080, 8, 8), (131088, 4, 4)],
                          fetches.take(self.map(131072 + 2048)))
 
-    def test_each_life_of_a_map_is_watched_once(self):
-        first, second = self.map(8, 1), self.map(8, 2)
-        found = [None, first, first, None, second, second, first]
-        with mock.patch.object(maps, 'find', side_effect=found), \
+    def keep_watching(self, *moments):
+        """Watch a host.
+
+        :param moments: each a map, or None, and its disks' sectors read
+        """
+        following = iter(moments)
+        disks = {}
+
+        def find():
+            found, now = next(following)
+            disks.clear()
+            disks.update(now)
+            return found
+
+        with mock.patch.object(maps, 'find', side_effect=find), \
+                mock.patch.object(maps.Map, 'disks', property(
+                    lambda _: list(disks))), \
+                mock.patch.object(maps, 'bytes_read',
+                                  disks.__getitem__), \
                 mock.patch.object(time, 'sleep'):
             with self.assertRaises(StopIteration):
                 fetches.keep_watching()
-        self.assertEqual([('@stats_create', '0+8', '1')] * 3, self.messages)
+
+    def test_each_life_of_a_map_is_watched_once(self):
+        first, second = self.map(8, 1), self.map(8, 2)
+        self.keep_watching(*((found, {}) for found in (
+            None, first, None, first, None, second, second)))
+        self.assertEqual([('@stats_create', '0+8', '1')] * 2, self.messages)
+
+    def test_baseline(self):
+        first, second = self.map(8, 1), self.map(8, 2)
+        moments = [(first, {'sda': 10}), (first, {'sda': 15, 'sdb': 3}),
+                   (first, {'sda': 99, 'sdb': 99})]
+        self.keep_watching(*moments)
+        self.assertEqual(13, fetches.baseline())
+        self.keep_watching(*moments, (second, {'sda': 4}))
+        self.assertEqual(4, fetches.baseline())

@@ -61,8 +61,8 @@ class MeterTest(unittest.TestCase):
 
     def test_first_lap(self):
         self.assertEqual(
-            results.Reading(11 * SECTOR, 7, 9 * SECTOR, 0),
-            self.lap(11, [(0, 1, 1), (8, 8, 8)], 7))
+            results.Reading(9 * SECTOR, 7, 9 * SECTOR),
+            self.lap(9, [(0, 1, 1), (8, 8, 8)], 7))
 
     def test_next_lap(self):
         self.lap(9, [(8, 8, 8)], 7)
@@ -76,8 +76,17 @@ class MeterTest(unittest.TestCase):
     def test_twice_at_once(self):
         self.assertLap(8, 4, self.lap(12, [(8, 8, 12)]))
 
+    def test_tried_twice(self):
+        self.assertLap(8, 0, self.lap(8, [(8, 8, 16)]))
+
+    def test_in_two_parts_of_a_look(self):
+        self.assertLap(9, 8, self.lap(17, [(8, 8, 8), (8, 8, 8), (0, 1, 1)]))
+
+    def test_beside_the_map(self):
+        self.assertLap(8, 3, self.lap(11, [(8, 8, 8)]))
+
     def test_again_after_the_template_was_gone(self):
         self.lap(20, [(8, 8, 8)], 70)
         lap = self.lap(16, [(8, 8, 8), (16, 8, 8)], 30, sequence=2)
         self.assertEqual(
-            results.Reading(16 * SECTOR, 30, 8 * SECTOR, 8 * SECTOR), lap)
+            results.Reading(16 * SECTOR, 30, 8 * SECTOR), lap)

@@ -29,10 +29,11 @@ class ProbeTest(unittest.TestCase):
     def setUp(self):
         super().setUp()
         self.sysfs = kernel.Sysfs(self)
-        self.areas = [fetches.Area(0, 8, 8)]
+        self.area = fetches.Area(0, 8, 8)
         for module, name, value in (
                 (probe, '_ROOT', self.sysfs.root),
-                (fetches, 'take', lambda template: self.areas)):
+                (fetches, 'take', lambda template: [self.area]),
+                (fetches, 'baseline', lambda: 4096)):
             patch = mock.patch.object(module, name, value)
             patch.start()
             self.addCleanup(patch.stop)
@@ -52,7 +53,20 @@ class ProbeTest(unittest.TestCase):
         backing.mkdir()
         (backing / 'dev').symlink_to('../../bcache0')
         self.assertEqual(
-            probe.Look(20, 120 * 512, 500 * 512, self.areas), probe.look())
+            probe.Look(20, 112 * 512, 500 * 512, [self.area]), probe.look())
+
+    def test_look_while_something_is_read(self):
+        self.template()
+        moments = iter([108, 200, 200])
+
+        def take(template):
+            self.sysfs.disk('sda', next(moments), 'template')
+            return [self.area]
+
+        with mock.patch.object(fetches, 'take', take):
+            self.assertEqual(
+                probe.Look(20, (200 + 20 - 8) * 512, 0, [self.area] * 3),
+                probe.look())
 
     def test_look_without_cache(self):
         self.template()

@@ -20,10 +20,9 @@ class ReadingTest(unittest.TestCase):
 
     def test_sum(self):
         self.assertEqual(
-            results.Reading(12, 37, 5, 7),
-            results.Reading(5, 13, 1, 2) + results.Reading(7, 24, 4, 5))
+            results.Reading(12, 37, 5),
+            results.Reading(5, 13, 1) + results.Reading(7, 24, 4))
 
     def test_derived(self):
-        reading = results.Reading(12, 37, 5, 2)
-        self.assertEqual((7, 30, 5), (
-            reading.network_bytes, reading.hit_bytes, reading.unseen_bytes))
+        reading = results.Reading(12, 37, 5)
+        self.assertEqual((25, 7), (reading.hit_bytes, reading.again_bytes))

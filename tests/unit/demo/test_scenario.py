@@ -142,7 +142,7 @@ class ScenarioTest(unittest.TestCase):
         self.assertEqual((1, ()), (outcome.imports, outcome.leftovers))
 
     def test_all_laps_count(self):
-        turns = {(turn.host, turn.servers): turn.reading.disk_bytes
+        turns = {(turn.host, turn.servers): turn.reading.template_bytes
                  for turn in self.run_story().turns}
         self.assertEqual({
             ('compute-1', ('A',)): 0, ('compute-1', ('B',)): 1 + 2,
