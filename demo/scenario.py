@@ -75,10 +75,10 @@ class Scenario:
         self._flavor = self._nova.create_flavor('tiny')
         together(*(lambda host=host, names=names: self._begin(host, names)
                    for host, names in FIRST.items()))
-        # The last servers there go on to read; it ends when they leave.
-        together(*(lambda host=host: self._count(host) for host in FIRST))
+        self._count_all()  # what the host knows of it goes with its servers
         together(*(lambda host=host, names=names: self._turn(
             host, names, self._move) for host, names in SECOND.items()))
+        self._count_all()
         together(*(lambda name=name: self._delete(name)
                    for name in self._servers))
         with self._progress.step('cinder', 'volumes gone'):
@@ -90,14 +90,22 @@ class Scenario:
 
     def _begin(self, host: str, names: tuple[str, ...]) -> None:
         for name in names:
+            if name != names[0]:
+                self._count(host)
             self._turn(host, (name,), self._create)
 
     def _turn(self, host: str, names: tuple[str, ...],
               come: Callable[[str, str], None]) -> None:
-        """Have servers come to a host at once, and count what it reads."""
+        """Have servers come to a host at once.
+
+        What it reads from then on is to be counted.
+        """
         self._turns.append(results.Turn(host, names))
         together(*(lambda name=name: come(host, name) for name in names))
-        self._count(host)
+
+    def _count_all(self) -> None:
+        together(*(lambda host=host: self._count(host)
+                   for host in self._hosts))
 
     def _count(self, host: str) -> None:
         """Add what a host read since the last call to its latest turn."""

@@ -107,11 +107,11 @@ class ScenarioTest(unittest.TestCase):
         log = self.plane.log.return_value.read_text
         log.return_value = 'x Imported image other as y\n' \
                            'x Imported image image as y\n'
-        # A lap's bytes are how many laps the host had before.
+        # A lap's bytes are how many laps the host had.
         patch = mock.patch.object(meter, 'Meter', side_effect=lambda host:
                                   mock.Mock(lap=mock.Mock(side_effect=[
                                       results.Reading(number)
-                                      for number in range(9)])))
+                                      for number in range(1, 9)])))
         patch.start()
         self.addCleanup(patch.stop)
 
@@ -145,8 +145,8 @@ class ScenarioTest(unittest.TestCase):
         turns = {(turn.host, turn.servers): turn.reading.template_bytes
                  for turn in self.run_story().turns}
         self.assertEqual({
-            ('compute-1', ('A',)): 0, ('compute-1', ('B',)): 1 + 2,
-            ('compute-1', ('C',)): 3, ('compute-2', ('C',)): 0 + 1,
+            ('compute-1', ('A',)): 1, ('compute-1', ('B',)): 2,
+            ('compute-1', ('C',)): 3, ('compute-2', ('C',)): 1,
             ('compute-2', ('A', 'B')): 2}, turns)
 
     def test_leftovers(self):
