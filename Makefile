@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh Debian 12 machine, as root, including
 # the installation of what they need:
-#   make demo    boot VMs from VMThunder volumes, on real kernels
+#   make demo    Nova boots servers from VMThunder volumes, on real kernels
 #   make test    checks and tests; the last line counts them
 # The others need no root if Python can make virtual environments.
 

@@ -22,9 +22,6 @@ from os_brick_vmthunder import sysfs
 
 # What marks the device that bcache caches of a template.
 _BACKING = 'VMTHUNDER-backing-'
-# So often one looks for a moment at which nothing is read.
-_TRIES = 10
-
 _ROOT = pathlib.Path('/')
 # What exporting makes, anywhere.
 _EXPORTS = ('sys/kernel/config/target/iscsi/iqn.*',
@@ -42,8 +39,7 @@ class Look(NamedTuple):
     :param sequence: the map's: all other numbers are of its life
     :param disk_bytes: read of its disks, thus over the network
     :param cache_bytes: read of the cached template; 0 if nothing caches it
-    :param areas: of the map that were read since the last look; one may be
-        there several times
+    :param areas: of the map that were read since the last look
     """
 
     sequence: int
@@ -60,13 +56,9 @@ def look() -> Look:
     template = maps.find()
     if template is None:
         raise LookupError('no template is attached to this host')
-    areas: list[fetches.Area] = []
-    for _ in range(_TRIES):
-        disk_bytes = _disk_bytes(template)
-        areas += fetches.take(template)
-        if disk_bytes == _disk_bytes(template):
-            break  # the two belong together
-    return Look(template.sequence, disk_bytes, _cache_bytes(), areas)
+    read = sum(map(maps.bytes_read, template.disks))
+    return Look(template.sequence, read - fetches.baseline(), _cache_bytes(),
+                fetches.take(template))
 
 
 def leftovers() -> list[str]:
@@ -97,10 +89,6 @@ def _is_qemu(path: pathlib.Path) -> bool:
         return path.read_text().startswith(_QEMU)
     except OSError:  # it just ended
         return False
-
-
-def _disk_bytes(template: maps.Map) -> int:
-    return sum(map(maps.bytes_read, template.disks)) - fetches.baseline()
 
 
 def _cache_bytes() -> int:

@@ -27,6 +27,7 @@ class MeterTest(unittest.TestCase):
 
     def setUp(self):
         super().setUp()
+        self.looks = []
         self.watching = threading.Event()
         self.ended = threading.Event()
         self.addCleanup(self.ended.set)
@@ -40,11 +41,19 @@ class MeterTest(unittest.TestCase):
             self.ended.wait(60)
             raise KeyError('the watch ended')
         self.assertEqual(probe.look, function)
-        return self.look
+        if self.looks:
+            self.last = self.looks.pop(0)
+        else:  # nothing happens any more
+            self.last = self.last._replace(areas=[])
+        return self.last
 
-    def lap(self, sectors, areas=(), cache_bytes=0, sequence=1):
-        self.look = probe.Look(sequence, sectors * SECTOR, cache_bytes,
-                               [fetches.Area(*area) for area in areas])
+    def look(self, sectors, areas=(), cache_bytes=0, sequence=1):
+        self.looks.append(probe.Look(
+            sequence, sectors * SECTOR, cache_bytes,
+            [fetches.Area(*area) for area in areas]))
+
+    def lap(self, *arguments, **keywords):
+        self.look(*arguments, **keywords)
         return self.meter.lap()
 
     def assertLap(self, new, again, lap):
@@ -79,8 +88,12 @@ class MeterTest(unittest.TestCase):
     def test_tried_twice(self):
         self.assertLap(8, 0, self.lap(8, [(8, 8, 16)]))
 
-    def test_in_two_parts_of_a_look(self):
-        self.assertLap(9, 8, self.lap(17, [(8, 8, 8), (8, 8, 8), (0, 1, 1)]))
+    def test_fetched_while_one_looks(self):
+        self.look(8, [(8, 8, 8), (16, 8, 8)])  # by the disks not yet
+        self.look(24, [(24, 8, 8)])
+        self.look(32, [(0, 1, 1)])
+        self.assertLap(24, 0, self.meter.lap())
+        self.assertEqual(1, len(self.looks))
 
     def test_beside_the_map(self):
         self.assertLap(8, 3, self.lap(11, [(8, 8, 8)]))

@@ -55,19 +55,6 @@ class ProbeTest(unittest.TestCase):
         self.assertEqual(
             probe.Look(20, 112 * 512, 500 * 512, [self.area]), probe.look())
 
-    def test_look_while_something_is_read(self):
-        self.template()
-        moments = iter([108, 200, 200])
-
-        def take(template):
-            self.sysfs.disk('sda', next(moments), 'template')
-            return [self.area]
-
-        with mock.patch.object(fetches, 'take', take):
-            self.assertEqual(
-                probe.Look(20, (200 + 20 - 8) * 512, 0, [self.area] * 3),
-                probe.look())
-
     def test_look_without_cache(self):
         self.template()
         self.assertEqual(0, probe.look().cache_bytes)
