@@ -40,8 +40,11 @@ def main(command: list[str]) -> int:
                     image, hosts.state / 'log/tempest')
                 print('cloud up after %.0f s' % (time.monotonic() - began),
                       file=sys.stderr, flush=True)
-                return subprocess.run(
-                    command, env={**os.environ, **environment}).returncode
+                return subprocess.run(command, env={
+                    **os.environ, **environment,
+                    # tempest's programs are there
+                    'PATH': f'{sys.prefix}/bin:{os.environ["PATH"]}',
+                }).returncode
         finally:
             _keep_logs(hosts)
 
