@@ -136,6 +136,9 @@ class Paths:
         with _translated(what):
             self._flush(device)
             gone = self._logins.forget_template(template_id)
+            # of a path that answered in between, and has gone again: who
+            # looks at what is new would wait for it for ever
+            self._flush(self.stop_queueing(template_id))
         for node in gone:
             locks.forget_portal_locks(node.portal, node.iqn)
 

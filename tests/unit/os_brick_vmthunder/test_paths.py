@@ -249,6 +249,8 @@ class PathsTest(unittest.TestCase):
 
     def test_disconnect_of_a_template(self):
         """All goes, also what another connection named."""
+        self.iscsi._linuxscsi.flush_multipath_device.side_effect = (
+            lambda name: self.maps.__setitem__(0, None))
         self.logins.forget_template.return_value = [
             nodes.Node('192.0.2.9:3260', 'iqn.x:r')]
         self.paths.disconnect_template(self.template.id)
@@ -258,6 +260,21 @@ class PathsTest(unittest.TestCase):
         self.logins.forget_template.assert_called_once_with(self.template.id)
         self.forget_portal_locks.assert_called_once_with(
             '192.0.2.9:3260', 'iqn.x:r')
+
+    def test_path_that_answers_while_a_template_goes(self):
+        """multipathd makes a map again, and the path goes."""
+        flush = self.iscsi._linuxscsi.flush_multipath_device
+        device = self.maps[0]
+        flush.side_effect = lambda name: self.maps.__setitem__(0, None)
+
+        def forget(template_id):
+            self.maps[0] = device
+            self.states.clear()
+            return []
+        self.logins.forget_template.side_effect = forget
+        self.paths.disconnect_template(self.template.id)
+        self.assertEqual([mock.call('mpatha')] * 2, flush.call_args_list)
+        self.assertIn('disablequeueing', self.iscsi._execute.call_args.args)
 
     def test_disconnect_of_a_dead_template(self):
         self.states.clear()
