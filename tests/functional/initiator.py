@@ -60,9 +60,32 @@ def login(portal: str, iqn: str, username: str = '',
 
 def logout(iqn: str) -> None:
     """Log out, if logged in, and forget the target."""
+    for link in glob.glob(f'/dev/disk/by-path/*{iqn}*-lun-0'):
+        _end_map(pathlib.Path(link).resolve().name)
     for action in (['--logout'], ['-o', 'delete']):
         subprocess.run(['iscsiadm', '-m', 'node', '-T', iqn, *action],
                        capture_output=True)
+
+
+def _end_map(disk: str) -> None:
+    """Take away the map that multipathd, if it runs, puts over any disk.
+
+    It would do so itself when the disk goes, but for a map that somebody
+    looks at just then: udev, say, which waits until the map has given up
+    queueing.
+    """
+    deadline = time.monotonic() + 60
+    while maps := _maps(disk):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f'{maps} over {disk} do not go')
+        for name in maps:
+            subprocess.run(['multipath', '-f', name], capture_output=True)
+        time.sleep(0.2)
+
+
+def _maps(disk: str) -> list[str]:
+    return [path.read_text().strip() for path in pathlib.Path(
+        '/sys/block', disk, 'holders').glob('dm-*/dm/name')]
 
 
 def inquiry(device: str) -> dict[str, str]:
