@@ -24,6 +24,8 @@ from typing import Callable
 from oslo_log import log as logging
 
 from os_brick_vmthunder import agentexport
+from os_brick_vmthunder import agentprefetch
+from os_brick_vmthunder import agentrecorder
 from os_brick_vmthunder import agentupstream
 from os_brick_vmthunder.caches import base as caches
 from os_brick_vmthunder import conf
@@ -40,6 +42,8 @@ LOG = logging.getLogger(__name__)
 _EXPORT_SECONDS = 1.0
 _PATHS_SECONDS = 5.0
 _SWEEP_SECONDS = 30.0
+_RECORD_SECONDS = 0.5
+_PREFETCH_SECONDS = 0.25
 
 #: How soon a path that didn't answer is asked again, at first and at last.
 #: Half as much again by chance: the children of one parent don't all come
@@ -112,6 +116,8 @@ class Agent:
         self._config = config
         self._gate = agentexport.Gate()
         self._reconnecting = Reconnecting(known)
+        self._recorder = agentrecorder.Recorder()
+        self._prefetcher = agentprefetch.Prefetcher(cache, config.prefetch)
         self._stop = threading.Event()
 
     def run(self) -> None:
@@ -121,8 +127,12 @@ class Agent:
         wait for that; hence a thread for each.
         """
         LOG.info('The agent of this host runs')
-        for task, seconds in ((self._reconnect, _PATHS_SECONDS),
-                              (self._sweep, _SWEEP_SECONDS)):
+        tasks = [(self._reconnect, _PATHS_SECONDS),
+                 (self._sweep, _SWEEP_SECONDS)]
+        if self._config.prefetch != conf.PREFETCH_OFF:
+            tasks += [(self._recorder.look, _RECORD_SECONDS),
+                      (self._prefetcher.look, _PREFETCH_SECONDS)]
+        for task, seconds in tasks:
             threading.Thread(target=self._repeat, args=(task, seconds),
                              daemon=True).start()
         self._repeat(self._gate.look, _EXPORT_SECONDS)

@@ -27,6 +27,25 @@ from os_brick_vmthunder import connection
 KEY = 'vmthunder'
 
 
+#: How many profiles are announced at once: each may have some KiB.
+MOST_PROFILES = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordedProfile:
+    """A template's profile that a host recorded.
+
+    :ivar text: as :mod:`.profile` has it; whoever knows the template's size
+        parses it.
+    :ivar replaces: digest of the profile that didn't match any more; empty
+        if the host knew of none.
+    """
+
+    template_id: str
+    text: str
+    replaces: str = ''
+
+
 @dataclasses.dataclass(frozen=True)
 class Announcement:
     """A host that takes vmthunder connections.
@@ -39,6 +58,8 @@ class Announcement:
     :ivar zone: hosts of one zone are near each other; None for not known.
     :ivar modes: the snapshot modes that it can attach volumes in, by name;
         those of before there was a choice know one.
+    :ivar profiles: what the host recorded and Cinder may not have heard of
+        yet; None if it has no use for profiles.
     """
 
     version: str
@@ -46,6 +67,7 @@ class Announcement:
     relay_address: str | None = None
     zone: str | None = None
     modes: tuple[str, ...] = (connection.SnapshotMode.DM.value,)
+    profiles: tuple[RecordedProfile, ...] | None = None
 
     def portal(self, address: str | None) -> str | None:
         """Return "address:port" of the host as a relay; None if it is none.
@@ -74,7 +96,8 @@ class Announcement:
                    relay_port=_port(data.get('relay_port')),
                    relay_address=_word(data.get('relay_address')),
                    zone=_word(data.get('zone')),
-                   modes=_words(data.get('modes')) or cls.modes)
+                   modes=_words(data.get('modes')) or cls.modes,
+                   profiles=_profiles(data.get('profiles')))
 
 
 def _port(value: Any) -> int | None:
@@ -89,3 +112,13 @@ def _words(value: Any) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)):
         return ()
     return tuple(word for word in map(_word, value) if word)
+
+
+def _profiles(value: Any) -> tuple[RecordedProfile, ...] | None:
+    if not isinstance(value, (list, tuple)):
+        return None
+    return tuple(
+        RecordedProfile(each['template_id'], each['text'],
+                        _word(each.get('replaces')) or '')
+        for each in value[:MOST_PROFILES] if isinstance(each, Mapping) and
+        _word(each.get('template_id')) and _word(each.get('text')))

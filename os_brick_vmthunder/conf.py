@@ -27,6 +27,9 @@ from os_brick_vmthunder.i18n import _
 
 DEFAULT_FILE = '/etc/vmthunder/vmthunder.conf'
 
+#: What of a template is fetched ahead of the guests.
+PREFETCH_OFF, PREFETCH_PROFILE, PREFETCH_ALL = 'off', 'profile', 'all'
+
 _GIB = 1 << 30
 
 OPTIONS = [
@@ -79,6 +82,17 @@ OPTIONS = [
                help='How many seconds this host serves a template on after '
                     'its last volume here was detached, if other hosts read '
                     'from it.'),
+    cfg.StrOpt('prefetch',
+               default=PREFETCH_PROFILE,
+               choices=[(PREFETCH_OFF, 'nothing; nor are boots recorded'),
+                        (PREFETCH_PROFILE, 'what an earlier boot of the '
+                                           'template read, in that order'),
+                        (PREFETCH_ALL, 'that, and then the rest of the '
+                                       'template, until this host needs '
+                                       'nobody for it')],
+               help='What this host fetches of a template ahead of its '
+                    'guests, into its cache. Guests go first. It is the '
+                    'agent that fetches: without it nothing is.'),
     cfg.StrOpt('zone',
                default='',
                help='Where this host is. Hosts of one zone serve each other '
@@ -100,6 +114,7 @@ class HostConfig:
     :ivar relay_address: of this host, or '' for what the connector says.
     :ivar relay_wait: seconds to wait for others to serve.
     :ivar relay_linger: seconds to serve on without a volume.
+    :ivar prefetch: what to fetch ahead: 'off', 'profile' or 'all'.
     :ivar zone: where this host is, or ''.
     """
 
@@ -113,6 +128,7 @@ class HostConfig:
     relay_address: str = ''
     relay_wait: int = 20
     relay_linger: int = 300
+    prefetch: str = PREFETCH_PROFILE
     zone: str = ''
 
 

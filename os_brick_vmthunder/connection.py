@@ -23,12 +23,17 @@ import re
 from typing import Any, Callable, Mapping, TypeVar
 import uuid
 
+from oslo_log import log as logging
+
 from os_brick_vmthunder import exception
 from os_brick_vmthunder.i18n import _
+from os_brick_vmthunder import profile as profiles
+
+LOG = logging.getLogger(__name__)
 
 #: What this code writes and the newest it can read: "major.minor". A new
 #: minor adds keys that may be ignored, a new major changes meanings.
-VERSION = '1.2'
+VERSION = '1.3'
 
 #: ``driver_volume_type`` of a connection.
 PROTOCOL = 'vmthunder'
@@ -105,6 +110,7 @@ class Template:
     :ivar chap: opens every path of this template and nothing else; also
         this host's export of it.
     :ivar export: what this host is to export, None for nothing.
+    :ivar profile: what guests read of it when they boot, if that is known.
     """
 
     id: str
@@ -112,6 +118,7 @@ class Template:
     paths: tuple[Path, ...]
     chap: Chap
     export: Export | None = None
+    profile: profiles.Profile | None = None
 
     @property
     def parents(self) -> tuple[Path, ...]:
@@ -147,6 +154,8 @@ class Connection:
     """All a host needs to attach one volume.
 
     :ivar volume_size: bytes.
+    :ivar heard: digests of those profiles that this host announced and need
+        not announce again.
     """
 
     volume_id: str
@@ -154,6 +163,7 @@ class Connection:
     mode: SnapshotMode
     template: Template
     diff: Diff
+    heard: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.template.size > self.volume_size:
@@ -170,11 +180,14 @@ class Connection:
             'volume_id': self.volume_id,
             'volume_size': self.volume_size,
             'snapshot_mode': self.mode.value,
+            'heard': list(self.heard),
             'template': {
                 'id': self.template.id,
                 'size': self.template.size,
                 'export': (self.template.export and
                            dataclasses.asdict(self.template.export)),
+                'profile': (self.template.profile and
+                            self.template.profile.to_text()),
                 **_lun_to_dict(self.template)},
             'diff': {
                 'chunk_sectors': self.diff.chunk_sectors,
@@ -195,21 +208,25 @@ class Connection:
         volume_id = reader.take('volume_id', _uuid)
         template = reader.inner('template')
         diff = reader.inner('diff')
+        size = template.take('size', _sectors)
         return cls(
             volume_id=volume_id,
             volume_size=reader.take('volume_size', _sectors),
             mode=reader.take('snapshot_mode', SnapshotMode),
             template=Template(
                 id=template.take('id', _uuid),
-                size=template.take('size', _sectors),
+                size=size,
                 paths=template.take('paths', _paths),
                 chap=template.chap(),
-                export=template.optional('export', _export)),
+                export=template.optional('export', _export),
+                profile=template.optional(
+                    'profile', lambda text: _profile(text, size))),
             diff=Diff(
                 id=volume_id,
                 paths=diff.take('paths', _paths),
                 chap=diff.chap(),
-                chunk_sectors=diff.take('chunk_sectors', _chunk)))
+                chunk_sectors=diff.take('chunk_sectors', _chunk)),
+            heard=reader.optional('heard', _texts) or ())
 
 
 def _lun_to_dict(lun: Template | Diff) -> dict[str, Any]:
@@ -345,3 +362,18 @@ def _relay(value: Any) -> str | None:
 def _export(value: Any) -> Export:
     data = _mapping(value)
     return Export(_iqn(data['iqn']), _portal(data['portal']))
+
+
+def _profile(value: Any, size: int) -> profiles.Profile | None:
+    # A guest needs none of it: it is no reason to refuse a volume.
+    try:
+        return profiles.Profile.parse(value, size)
+    except exception.InvalidProfile as error:
+        LOG.warning('%s', error)
+        return None
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)):
+        return ()
+    return tuple(text for text in value if isinstance(text, str))

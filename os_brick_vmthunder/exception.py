@@ -34,6 +34,13 @@ class InvalidConnection(VMThunderException):
                 '%(reason)s')
 
 
+class InvalidProfile(VMThunderException):
+    """A template's profile that makes no sense."""
+
+    message = _('The profile of a template is not used: %(reason)s. The next '
+                'boot is recorded to take its place.')
+
+
 class ModeNotOffered(VMThunderException):
     """This process can't use a volume of that snapshot mode."""
 

@@ -26,6 +26,7 @@ from os_brick_vmthunder import connection
 from os_brick_vmthunder import devicemapper
 from os_brick_vmthunder import exception
 from os_brick_vmthunder import export
+from os_brick_vmthunder import hostprofiles
 from os_brick_vmthunder import marks
 from os_brick_vmthunder import paths as lun_paths
 from os_brick_vmthunder import sysfs
@@ -65,6 +66,7 @@ class HostStack:
         device = self._paths.connect(template)
         cached = self.cached or self._attach(device, template.size)
         marks.remove(self._id)
+        self._foretell(template)
         self._serve(template, cached, device)
         return cached
 
@@ -84,6 +86,7 @@ class HostStack:
             return
         if linger and self._lingers():
             return
+        hostprofiles.forget(self._id)
         # or who reads here now would keep the export from going
         self._paths.stop_queueing(self._id)
         self._withdraw(force)
@@ -112,11 +115,23 @@ class HostStack:
             uncached = none.NoCache(self._config)
             return uncached.attach(self._id, device, size)
 
+    def _foretell(self, template: connection.Template) -> None:
+        """Tell this host's agent what to fetch, and what to compare with."""
+        if self._config.prefetch == conf.PREFETCH_OFF:
+            return
+        profile = template.profile.to_text() if template.profile else ''
+        try:
+            hostprofiles.foretold.write(self._id, hostprofiles.Foretold(
+                template.size, profile))
+        except OSError as error:
+            LOG.warning('Nothing of template %(id)s is fetched ahead: '
+                        '%(error)s', {'id': self._id, 'error': error})
+
     def _serve(self, template: connection.Template, cached: str,
                device: str) -> None:
         """Serve children. Their needs are no reason to fail a guest."""
         if (template.export is None or not self._config.relay_port or
-                _stands_on(cached, device)):
+                stands_on(cached, device)):
             return
         try:
             export.serve(template, template.export, cached)
@@ -148,7 +163,7 @@ class HostStack:
                         {'id': self._id, 'error': error})
 
 
-def _stands_on(cached: str, device: str) -> bool:
+def stands_on(cached: str, device: str) -> bool:
     """Tell whether nothing is cached: there is nothing in between."""
     return os.path.basename(device) in sysfs.listing(
         sysfs.kernel_name(cached), 'slaves')

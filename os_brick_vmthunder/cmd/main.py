@@ -18,6 +18,7 @@ import sys
 from typing import Sequence
 
 from os_brick_vmthunder.cmd import cache
+from os_brick_vmthunder.cmd import prefetch
 from os_brick_vmthunder.cmd import tree
 from os_brick_vmthunder import conf
 from os_brick_vmthunder import exception
@@ -43,8 +44,9 @@ def _parser() -> argparse.ArgumentParser:
         '--lock-path', default='/var/lib/nova/tmp',
         help=_('as lock_path in [os_brick] or [oslo_concurrency] of the '
                'service that attaches volumes here'))
-    areas = parser.add_subparsers(required=True, metavar='cache|tree')
+    areas = parser.add_subparsers(required=True, metavar='cache|prefetch|tree')
     cache.add_parser(areas)
+    prefetch.add_parser(areas)
     tree.add_parser(areas)
     return parser
 

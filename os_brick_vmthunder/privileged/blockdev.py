@@ -47,6 +47,38 @@ def zero(device: str, length: int) -> None:
 
 
 @privileged.default.entrypoint
+def write_start(device: str, data: bytes) -> None:
+    """Write to the start of a device; it is on the disk then.
+
+    :param data: whole blocks of the device.
+    """
+    handle = os.open(device, os.O_WRONLY | os.O_DIRECT)
+    try:
+        with mmap.mmap(-1, len(data)) as buffer:
+            buffer[:] = data
+            if os.pwritev(handle, [buffer], 0) != len(data):
+                raise OSError(errno.EIO, 'short write', device)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@privileged.default.entrypoint
+def read_start(device: str, length: int) -> bytes:
+    """Return what is at the start of a device, on the disk.
+
+    :param length: in bytes, whole blocks of the device.
+    """
+    handle = os.open(device, os.O_RDONLY | os.O_DIRECT)
+    try:
+        with mmap.mmap(-1, length) as buffer:
+            count = os.preadv(handle, [buffer], 0)
+            return buffer[:count]
+    finally:
+        os.close(handle)
+
+
+@privileged.default.entrypoint
 def flush(device: str) -> None:
     """Have all that was written to a device on the disk, and only there."""
     handle = os.open(device, os.O_RDONLY)

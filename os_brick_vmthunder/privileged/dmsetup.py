@@ -74,3 +74,9 @@ def table(name: str) -> str:
 def status(name: str) -> str:
     """Return what a device's targets report; nothing is flushed for it."""
     return _dmsetup('status', '--noflush', name)
+
+
+@privileged.default.entrypoint
+def message(name: str, text: str) -> str:
+    """Tell a device something, and return what it answers."""
+    return _dmsetup('message', name, '0', text)

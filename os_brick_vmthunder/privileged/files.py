@@ -14,6 +14,7 @@
 
 import contextlib
 import os
+import tempfile
 
 from os_brick_vmthunder import privileged
 
@@ -26,11 +27,21 @@ def make_directory(path: str) -> None:
 
 @privileged.default.entrypoint
 def write(path: str, text: str) -> None:
-    """Make a file that everybody may read, and its directory."""
-    _make_directory(os.path.dirname(path))
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    with open(handle, 'w') as file:
-        file.write(text)
+    """Make a file that everybody may read, and its directory.
+
+    Who reads it meanwhile finds the text of before, or this one.
+    """
+    directory, name = os.path.split(path)
+    _make_directory(directory)
+    handle, new = tempfile.mkstemp(prefix=f'.{name}.', dir=directory)
+    try:
+        with open(handle, 'w') as file:
+            file.write(text)
+            os.fchmod(handle, 0o644)
+        os.rename(new, path)
+    except Exception:
+        os.unlink(new)
+        raise
 
 
 @privileged.default.entrypoint

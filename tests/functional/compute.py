@@ -230,14 +230,16 @@ def configure(**options: Any) -> None:
 def leftovers() -> list[str]:
     """Return all that attaching makes on a host and that is still there.
 
-    The shared cache device and what it keeps of templates is not counted.
+    The shared cache device and what it keeps of templates is not counted,
+    nor what this host has recorded of boots for others.
     """
     left = [f'dm {_read(name)}'
             for name in glob.glob('/sys/block/dm-*/dm/name')]
     left += [f'export {os.path.basename(path)}' for pattern in
              ('iscsi/iqn.*', 'core/iblock_*/iqn.*')
              for path in glob.glob('/sys/kernel/config/target/' + pattern)]
-    left += [f'mark {name}' for name in glob.glob('/run/vmthunder/*')]
+    left += [f'mark {name}' for name in glob.glob('/run/vmthunder/*')
+             if not name.startswith('/run/vmthunder/recorded-')]
     left += [f'disk {os.path.basename(disk)}'
              for disk in glob.glob('/sys/block/sd*')]
     left += [f'bcache {os.path.basename(disk)}'

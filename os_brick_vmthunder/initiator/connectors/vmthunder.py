@@ -29,6 +29,7 @@ from os_brick_vmthunder import conf
 from os_brick_vmthunder import connection
 from os_brick_vmthunder import exception
 from os_brick_vmthunder import export
+from os_brick_vmthunder import hostprofiles
 from os_brick_vmthunder import linger
 from os_brick_vmthunder import locks
 from os_brick_vmthunder import logins
@@ -116,6 +117,7 @@ class VMThunderConnector(base.BaseLinuxConnector):
             self._drop_stale(volume, device)
             with self._undone_on_error(volume, device):
                 self._build(volume, device)
+        hostprofiles.settle(volume.heard)
         self._sweep()
         return device.info
 
@@ -284,4 +286,8 @@ def _announcement(config: conf.HostConfig) -> announcement.Announcement:
         relay_port=config.relay_port if relays else None,
         relay_address=config.relay_address or None if relays else None,
         zone=config.zone or None,
-        modes=tuple(mode.value for mode in modes.offered()))
+        modes=tuple(mode.value for mode in modes.offered()),
+        profiles=None if config.prefetch == conf.PREFETCH_OFF else tuple(
+            announcement.RecordedProfile(template_id, what.text,
+                                         what.replaces)
+            for template_id, what in hostprofiles.unheard()))

@@ -11,6 +11,7 @@
 #    under the License.
 
 import threading
+import time
 import unittest
 from unittest import mock
 
@@ -20,6 +21,7 @@ from os_brick_vmthunder import agent
 from os_brick_vmthunder import agentexport
 from os_brick_vmthunder import agentupstream
 from os_brick_vmthunder.cmd import agent as command
+from os_brick_vmthunder import conf
 from os_brick_vmthunder import connection
 from os_brick_vmthunder import logins
 from os_brick_vmthunder import nodes
@@ -309,6 +311,7 @@ class ReviveTest(HostTestCase):
                          set_running.mock_calls)
 
 
+@ddt.ddt
 class AgentTest(unittest.TestCase):
 
     def setUp(self):
@@ -320,12 +323,20 @@ class AgentTest(unittest.TestCase):
                 (agent, 'revive', lambda: None),
                 (agent.Reconnecting, 'look', lambda this: None),
                 (agent.agentexport.Gate, 'look', self.look),
-                (agent.linger, 'sweep', self.sweep)):
+                (agent.linger, 'sweep', self.sweep),
+                (agent, '_RECORD_SECONDS', 0.001),
+                (agent, '_PREFETCH_SECONDS', 0.001),
+                (agent.agentrecorder.Recorder, 'look',
+                 lambda this: self.tasks.add('record')),
+                (agent.agentprefetch.Prefetcher, 'look',
+                 lambda this: self.tasks.add('prefetch'))):
             patch = mock.patch.object(target, name, new)
             patch.start()
             self.addCleanup(patch.stop)
         self.looks, self.swept = 0, threading.Event()
-        self.agent = agent.Agent('paths', mock.Mock(), 'cache', 'config')
+        self.tasks: set[str] = set()
+        self.config = conf.HostConfig()
+        self.agent = agent.Agent('paths', mock.Mock(), 'cache', self.config)
 
     def look(self):
         self.looks += 1
@@ -337,12 +348,26 @@ class AgentTest(unittest.TestCase):
             self.agent.stop()
 
     def sweep(self, *arguments):
-        self.assertEqual(('paths', 'cache', 'config'), arguments)
+        self.assertEqual(('paths', 'cache', self.config), arguments)
         self.swept.set()
 
     def test_does_all_and_goes_on_after_an_error(self):
         self.agent.run()
         self.assertEqual((2, True), (self.looks, self.swept.is_set()))
+
+    @ddt.data(('off', set()), ('profile', {'record', 'prefetch'}))
+    @ddt.unpack
+    def test_prefetches_if_it_is_to(self, mode, tasks):
+        self.agent = agent.Agent('paths', mock.Mock(), 'cache',
+                                 conf.HostConfig(prefetch=mode))
+        self.config = self.agent._config
+        thread = threading.Thread(target=self.agent.run)
+        with mock.patch.object(agent.agentexport.Gate, 'look'):
+            thread.start()
+            time.sleep(0.1)
+            self.agent.stop()
+            thread.join()
+        self.assertEqual(tasks, self.tasks)
 
     def test_does_not_sweep_while_a_template_stalls(self):
         self.agent._gate.stalled = frozenset([ONE])

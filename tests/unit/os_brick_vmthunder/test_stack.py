@@ -20,6 +20,8 @@ import ddt
 from os_brick_vmthunder import conf
 from os_brick_vmthunder import connection
 from os_brick_vmthunder import exception
+from os_brick_vmthunder import hostprofiles
+from os_brick_vmthunder import profile
 from os_brick_vmthunder import stack
 from tests.unit.os_brick_vmthunder import test_connection
 
@@ -57,6 +59,8 @@ class HostStackTest(unittest.TestCase):
                 (stack.export, 'is_waited_for',
                  self.calls.export.is_waited_for),
                 (stack.export, 'withdraw', self.calls.export.withdraw),
+                (stack.hostprofiles, 'foretold', self.calls.foretold),
+                (stack.hostprofiles, 'forget', self.calls.forget),
                 (stack, 'marks', self.calls.marks)):
             patch = mock.patch.object(module, name, value)
             patch.start()
@@ -73,7 +77,7 @@ class HostStackTest(unittest.TestCase):
     def down(self):
         """Return what was taken down, in order."""
         return [name for name, *_rest in self.calls.mock_calls if name in (
-            'paths.stop_queueing', 'export.withdraw', 'cache.detach',
+            'forget', 'paths.stop_queueing', 'export.withdraw', 'cache.detach',
             'paths.disconnect_template', 'marks.remove')]
 
     def test_first_volume_builds_it(self):
@@ -82,6 +86,23 @@ class HostStackTest(unittest.TestCase):
             TEMPLATE.id, '/dev/dm-2', TEMPLATE.size)
         self.calls.export.serve.assert_called_once_with(TEMPLATE, EXPORT,
                                                         CACHED)
+
+    def test_tells_what_to_fetch(self):
+        known = profile.Profile.of(TEMPLATE.size, [0])
+        for text, template in (
+                ('', TEMPLATE),
+                ('v1 1 0', dataclasses.replace(TEMPLATE, profile=known))):
+            self.build(template)
+            self.calls.foretold.write.assert_called_with(
+                TEMPLATE.id, hostprofiles.Foretold(TEMPLATE.size, text))
+
+    def test_nothing_is_to_be_fetched(self):
+        self.build(prefetch='off')
+        self.calls.foretold.write.assert_not_called()
+
+    def test_no_guest_fails_for_what_is_fetched_ahead(self):
+        self.calls.foretold.write.side_effect = OSError(28, 'no space')
+        self.assertEqual(CACHED, self.build())
 
     def test_next_volume_finds_it(self):
         self.cache.device.return_value = CACHED
@@ -133,8 +154,9 @@ class HostStackTest(unittest.TestCase):
         self.calls.holders.return_value = [RELAY]
         self.stack().release()
         self.assertEqual(
-            ['paths.stop_queueing', 'export.withdraw', 'cache.detach',
-             'paths.disconnect_template', 'marks.remove'], self.down())
+            ['forget', 'paths.stop_queueing', 'export.withdraw',
+             'cache.detach', 'paths.disconnect_template', 'marks.remove'],
+            self.down())
 
     def test_a_part_of_it_goes_too(self):
         self.stack().release()

@@ -22,6 +22,7 @@ from os_brick_vmthunder import announcement
 from os_brick_vmthunder import conf
 from os_brick_vmthunder import connection
 from os_brick_vmthunder import exception
+from os_brick_vmthunder import hostprofiles
 from os_brick_vmthunder.initiator.connectors import vmthunder
 from os_brick_vmthunder import modes
 from tests.unit.os_brick_vmthunder import test_connection
@@ -46,6 +47,8 @@ class VMThunderConnectorTest(unittest.TestCase):
                 'conf.load': conf.HostConfig(relay_wait=17),
                 'linger.sweep': None,
                 'logins.broken': False,
+                'hostprofiles.settle': None,
+                'hostprofiles.unheard': [],
                 'marks.age': None,
                 'caches.create': self.calls.cache,
                 'iscsi.ISCSIConnector': self.calls.iscsi,
@@ -266,22 +269,35 @@ class VMThunderConnectorTest(unittest.TestCase):
             relay_port=3261, relay_address='192.0.2.7', zone='hall-3')
         with mock.patch.object(vmthunder.export, 'supported') as supported:
             self.assertEqual(announcement.Announcement(
-                connection.VERSION, 3261, '192.0.2.7', 'hall-3'),
-                self.announced())
+                connection.VERSION, 3261, '192.0.2.7', 'hall-3',
+                profiles=()), self.announced())
             supported.return_value = False
             self.assertEqual(announcement.Announcement(
-                connection.VERSION, zone='hall-3'), self.announced())
+                connection.VERSION, zone='hall-3', profiles=()),
+                self.announced())
 
     @ddt.data({'relay_port': 0}, {'cache': 'none'})
     def test_host_that_does_not_relay(self, settings):
         self.load.return_value = conf.HostConfig(**settings)
-        self.assertEqual(announcement.Announcement(connection.VERSION),
-                         self.announced())
+        self.assertEqual(announcement.Announcement(
+            connection.VERSION, profiles=()), self.announced())
 
     def test_wrong_configuration_is_no_matter_to_other_volumes(self):
         self.load.side_effect = exception.ConfigurationError(reason='x')
-        self.assertEqual(announcement.Announcement(connection.VERSION),
-                         self.announced())
+        self.assertEqual(announcement.Announcement(
+            connection.VERSION, profiles=()), self.announced())
+
+    def test_announces_what_was_recorded(self):
+        self.unheard.return_value = [
+            ('t1', hostprofiles.Recorded('v1 1 0', 'old'))]
+        self.assertEqual((announcement.RecordedProfile(
+            't1', 'v1 1 0', 'old'),), self.announced().profiles)
+        self.load.return_value = conf.HostConfig(prefetch='off')
+        self.assertIsNone(self.announced().profiles)
+
+    def test_forgets_what_cinder_has_heard(self):
+        self.connector.connect_volume({**self.data, 'heard': ['abc']})
+        self.settle.assert_called_once_with(('abc',))
 
     def announced(self):
         return announcement.Announcement.of(

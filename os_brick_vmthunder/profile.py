@@ -1,0 +1,235 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A template's profile: what guests read of it when they boot, in order.
+
+It is recorded on one host and kept by Cinder, and tells others what to fetch
+ahead of their guests. Nothing but time depends on it: a profile that is wrong
+has blocks fetched that nobody reads. As text it is a line of words:
+
+    v1 MIB AREA...
+
+MIB is the size of an area in MiB; each AREA is the number of one, or of the
+first of several that follow each other, "+" and how many. All in hexadecimal.
+"""
+
+import bisect
+import dataclasses
+import functools
+import hashlib
+import re
+from typing import Iterable, Iterator
+
+from os_brick_vmthunder import exception
+from os_brick_vmthunder.i18n import _
+
+MIB = 1 << 20
+
+#: Longest text of a profile, in characters.
+LONGEST = 8192
+#: How many areas a template has at most: what watches a guest's reads takes
+#: memory for each.
+MOST_AREAS = 8192
+
+# How many times what was read a profile may foretell.
+_MOST_WASTE = 8
+
+_VERSION = 'v1'
+_NUMBER = re.compile(r'[0-9a-f]{1,8}')
+_EXTENT = re.compile(r'([0-9a-f]{1,8})(?:\+([0-9a-f]{1,8}))?')
+
+
+def area_size(size: int) -> int:
+    """Return in what unit a template's reads are recorded, in bytes.
+
+    :param size: bytes of the template.
+    :returns: 1 MiB, or as many times two of it as a large template needs.
+    """
+    area = MIB
+    while area * MOST_AREAS < size:
+        area *= 2
+    return area
+
+
+@dataclasses.dataclass(frozen=True)
+class Extent:
+    """Areas that follow each other.
+
+    :ivar first: number of the first.
+    :ivar count: how many.
+    """
+
+    first: int
+    count: int = 1
+
+    @property
+    def end(self) -> int:
+        """Number of the area behind it."""
+        return self.first + self.count
+
+    def to_text(self) -> str:
+        if self.count == 1:
+            return f'{self.first:x}'
+        return f'{self.first:x}+{self.count:x}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """What is read of a template, in order.
+
+    :ivar size: bytes of the template.
+    :ivar area: bytes of an area.
+    :ivar extents: no two overlap; all begin within the template.
+    """
+
+    size: int
+    area: int
+    extents: tuple[Extent, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.area < MIB or self.area % MIB:
+            raise _refused(_('its areas are not whole MiB'))
+        areas = -(-self.size // self.area)
+        end = 0
+        for extent in self._sorted:
+            if extent.count < 1 or extent.end > areas:
+                raise _refused(_('%s is not in the template') %
+                               extent.to_text())
+            if extent.first < end:
+                raise _refused(_('%s is named twice') % extent.to_text())
+            end = extent.end
+
+    @classmethod
+    def of(cls, size: int, numbers: Iterable[int]) -> 'Profile':
+        """Return the profile of areas in the order in which they were read.
+
+        What comes again counts where it came first, and what there is no
+        room for in the text is left out.
+
+        :param size: bytes of the template.
+        :param numbers: of areas of :func:`area_size`.
+        """
+        area = area_size(size)
+        extents: list[Extent] = []
+        room = LONGEST - len(cls(size, area).to_text())
+        for number in dict.fromkeys(numbers):
+            last = extents.pop() if (
+                extents and extents[-1].end == number) else None
+            extent = Extent(last.first, last.count + 1) if last else Extent(
+                number)
+            if last:
+                room += len(last.to_text()) + 1
+            room -= len(extent.to_text()) + 1
+            if room < 0:
+                extents += [last] if last else []
+                break
+            extents.append(extent)
+        return cls(size, area, tuple(extents))
+
+    @classmethod
+    def parse(cls, text: object, size: int) -> 'Profile':
+        """Read a profile that somebody else wrote.
+
+        :param size: bytes of the template.
+        :raises InvalidProfile: it is none of such a template.
+        """
+        if not isinstance(text, str) or len(text) > LONGEST:
+            raise _refused(_('it is no text of at most %d characters') %
+                           LONGEST)
+        version, *words = text.split(' ')
+        if version != _VERSION:
+            raise _refused(_('it is of no version that is known here'))
+        if not words or not _NUMBER.fullmatch(words[0]):
+            raise _refused(_('it has no size of areas'))
+        return cls(size, int(words[0], 16) * MIB,
+                   tuple(map(_extent, words[1:])))
+
+    def to_text(self) -> str:
+        return ' '.join([_VERSION, f'{self.area // MIB:x}',
+                         *(extent.to_text() for extent in self.extents)])
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """What tells profiles apart."""
+        return digest(self.to_text())
+
+    @property
+    def pieces(self) -> tuple[tuple[int, int], ...]:
+        """What to fetch, in order: offset and length in bytes."""
+        return tuple(self._piece(extent) for extent in self.extents)
+
+    @property
+    def rest(self) -> tuple[tuple[int, int], ...]:
+        """All of the template besides, likewise."""
+        return tuple(self._gaps())
+
+    @property
+    def bytes(self) -> int:
+        """How much it foretells."""
+        return sum(length for _offset, length in self.pieces)
+
+    def matches(self, read: 'Profile') -> bool:
+        """Tell whether it foretold a boot.
+
+        It did if at least half of what was read is in it, and not much that
+        wasn't.
+        """
+        return (self.share(read) >= 0.5 and
+                self.bytes <= _MOST_WASTE * read.bytes)
+
+    def share(self, read: 'Profile') -> float:
+        """Return how much of what was read it foretold, from 0 to 1."""
+        starts = [number * read.area for extent in read.extents
+                  for number in range(extent.first, extent.end)]
+        if not starts:
+            return 1.0
+        return sum(map(self._foretells, starts)) / len(starts)
+
+    def _foretells(self, offset: int) -> bool:
+        number = offset // self.area
+        place = bisect.bisect_right(self._sorted, number,
+                                    key=lambda extent: extent.first) - 1
+        return place >= 0 and number < self._sorted[place].end
+
+    @functools.cached_property
+    def _sorted(self) -> list[Extent]:
+        return sorted(self.extents, key=lambda extent: extent.first)
+
+    def _gaps(self) -> Iterator[tuple[int, int]]:
+        end = 0
+        for extent in self._sorted:
+            offset, length = self._piece(extent)
+            if offset > end:
+                yield end, offset - end
+            end = offset + length
+        if end < self.size:
+            yield end, self.size - end
+
+    def _piece(self, extent: Extent) -> tuple[int, int]:
+        offset = extent.first * self.area
+        return offset, min(extent.count * self.area, self.size - offset)
+
+
+def digest(text: str) -> str:
+    """Return the digest of a profile's text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _extent(word: str) -> Extent:
+    match = _EXTENT.fullmatch(word)
+    if not match:
+        raise _refused(_('%r is no area') % word[:20])
+    return Extent(int(match[1], 16), int(match[2] or '1', 16))
+
+
+def _refused(reason: str) -> exception.InvalidProfile:
+    return exception.InvalidProfile(reason=reason)

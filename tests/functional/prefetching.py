@@ -1,0 +1,101 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What the tests of prefetching do on a compute host; all runs there."""
+
+import mmap
+import os
+import threading
+import time
+from typing import Iterable
+
+from os_brick_vmthunder import hostprofiles
+
+MIB = 1 << 20
+_BLOCK = 64 << 10
+
+
+def boot(path: str, groups: Iterable[Iterable[int]],
+         pause: float = 2.0) -> None:
+    """Read some of a disk, as a guest that boots.
+
+    :param groups: which MiB; between groups it does something else.
+    :param pause: for so many seconds.
+    """
+    for group in groups:
+        for number in group:
+            # not all of it, as guests do
+            _read(path, number * MIB + 64 * 1024, 2 * _BLOCK)
+        time.sleep(pause)
+
+
+def read(path: str, numbers: Iterable[int]) -> None:
+    """Read some MiB of a disk."""
+    for number in numbers:
+        _read(path, number * MIB, MIB)
+
+
+def read_on(path: str, start: int, seconds: float,
+            readers: int) -> tuple[int, int]:
+    """Read a disk by several readers at once, each where no other does.
+
+    :param start: byte from which on.
+    :returns: how many bytes they read, and how many were fetched ahead of
+        the guests meanwhile.
+    """
+    with open(path, 'rb') as file:
+        end = file.seek(0, os.SEEK_END)
+    deadline = time.monotonic() + seconds
+    counts = [0] * readers
+
+    def read_here(number: int) -> None:
+        for offset in range(start + number * _BLOCK, end, readers * _BLOCK):
+            if time.monotonic() > deadline:
+                return
+            _read(path, offset, _BLOCK)
+            counts[number] += _BLOCK
+
+    before = _done()
+    threads = [threading.Thread(target=read_here, args=(number,))
+               for number in range(readers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(counts), _done() - before
+
+
+def recorded(template_id: str) -> hostprofiles.Recorded | None:
+    return hostprofiles.recorded.read(template_id)
+
+
+def progress(template_id: str) -> hostprofiles.Progress | None:
+    return hostprofiles.progress.read(template_id)
+
+
+def forget() -> None:
+    """Forget what was recorded here."""
+    for template_id, _what in list(hostprofiles.recorded.all()):
+        os.unlink(hostprofiles.recorded._path(template_id))
+
+
+def _done() -> int:
+    return sum(there.done for _id, there in hostprofiles.progress.all())
+
+
+def _read(path: str, offset: int, length: int) -> None:
+    file = os.open(path, os.O_RDONLY | os.O_DIRECT)
+    try:
+        with mmap.mmap(-1, length) as buffer:
+            os.preadv(file, [buffer], offset)
+    finally:
+        os.close(file)
