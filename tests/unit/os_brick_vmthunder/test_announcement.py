@@ -17,6 +17,7 @@ import unittest
 import ddt
 
 from os_brick_vmthunder.announcement import Announcement
+from os_brick_vmthunder.announcement import RecordedProfile
 
 
 @ddt.ddt
@@ -27,6 +28,33 @@ class AnnouncementTest(unittest.TestCase):
                             ('dm', 'vmm'))
         connector = json.loads(json.dumps({'vmthunder': said.to_dict()}))
         self.assertEqual(said, Announcement.of(connector))
+
+    def test_profiles_survive_json(self):
+        for recorded in (), (RecordedProfile('t1', 'v1 1 0'),
+                             RecordedProfile('t2', 'v1 1 1', 'abc')):
+            said = Announcement('1.3', profiles=recorded)
+            connector = json.loads(json.dumps({'vmthunder': said.to_dict()}))
+            self.assertEqual(said, Announcement.of(connector))
+
+    def test_few_profiles_are_listened_to(self):
+        said = Announcement('1.3', profiles=9 * (
+            RecordedProfile('t1', 'v1 1 0'),))
+        self.assertEqual(2, len(Announcement.of(
+            {'vmthunder': said.to_dict()}).profiles))
+
+    @ddt.data(None, 'x', {'t1': 'v1 1 0'})
+    def test_malformed_profiles_count_as_not_said(self, profiles):
+        self.assertIsNone(Announcement.of({'vmthunder': {
+            'version': '1.3', 'profiles': profiles}}).profiles)
+
+    @ddt.data('x', {}, {'template_id': 't1'}, {'text': 'v1 1 0'},
+              {'template_id': 5, 'text': 'v1 1 0'},
+              {'template_id': 't1', 'text': ['v1']})
+    def test_malformed_profile_is_left_out(self, malformed):
+        good = {'template_id': 't1', 'text': 'v1 1 0', 'replaces': 5}
+        self.assertEqual((RecordedProfile('t1', 'v1 1 0'),), Announcement.of(
+            {'vmthunder': {'version': '1.3', 'profiles': [malformed, good]}}
+        ).profiles)
 
     @ddt.data(None, {}, {'vmthunder': None}, {'vmthunder': 'yes'})
     def test_says_nothing(self, connector):

@@ -11,6 +11,7 @@
 #    under the License.
 
 import copy
+import dataclasses
 import json
 import unittest
 import uuid
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 
 from os_brick_vmthunder import connection
 from os_brick_vmthunder import exception
+from os_brick_vmthunder import profile
 
 VOLUME = '11111111-2222-4333-8444-555555555555'
 TEMPLATE = 'aaaaaaaa-bbbb-5ccc-8ddd-eeeeeeeeeeee'
@@ -81,6 +83,29 @@ class ConnectionTest(unittest.TestCase):
         data = make().to_dict()
         del data['template']['export']
         del data['template']['paths'][0]['relay']
+        self.assertEqual(make(), connection.Connection.from_dict(data))
+
+    def test_profile_survives_json(self):
+        known = profile.Profile.of(GIB, [7, 8, 1000, 0])
+        made = make(template=dataclasses.replace(make().template,
+                                                 profile=known),
+                    heard=('abc', 'def'))
+        data = json.loads(json.dumps(made.to_dict()))
+        self.assertEqual(made, connection.Connection.from_dict(data))
+
+    def test_second_release_knows_no_profiles(self):
+        data = make().to_dict()
+        del data['heard'], data['template']['profile']
+        self.assertEqual(make(), connection.Connection.from_dict(data))
+
+    @ddt.data('v1 1 0+ffffffff', 'v1 1 400', 'v9', 7, ['v1 1 0'])
+    def test_no_volume_is_refused_for_a_profile(self, text):
+        data = replaced(make().to_dict(), 'template.profile', text)
+        self.assertEqual(make(), connection.Connection.from_dict(data))
+
+    @ddt.data('abc', 5, [7], {'a': 'b'})
+    def test_malformed_heard_counts_as_nothing(self, heard):
+        data = dict(make().to_dict(), heard=heard)
         self.assertEqual(make(), connection.Connection.from_dict(data))
 
     def test_what_others_add_is_ignored(self):

@@ -21,9 +21,12 @@ from os_brick_vmthunder.caches import base
 from os_brick_vmthunder.cmd import cache
 from os_brick_vmthunder.cmd import main
 from os_brick_vmthunder import exception
+from os_brick_vmthunder import hostprofiles
+from tests.unit.os_brick_vmthunder import test_hostprofiles
 
 ONE = 'aaaaaaaa-bbbb-5ccc-8ddd-eeeeeeeeeeee'
 OTHER = 'bbbbbbbb-bbbb-5ccc-8ddd-eeeeeeeeeeee'
+THIRD = 'cccccccc-bbbb-5ccc-8ddd-eeeeeeeeeeee'
 
 
 @ddt.ddt
@@ -84,6 +87,24 @@ class MainTest(unittest.TestCase):
         status, _out, err = self.run_it('cache', 'drop', ONE)
         self.assertEqual(1, status)
         self.assertIn('in use by volume y', err)
+
+    def test_prefetch(self):
+        test_hostprofiles.use(self)
+        what = hostprofiles.Foretold(50 << 20, 'v1 1 5+2')
+        for template_id in ONE, OTHER:
+            hostprofiles.foretold.write(template_id, what)
+        hostprofiles.progress.write(ONE, hostprofiles.Progress(
+            'all', 'abc', 2 << 20, 30 << 20, 0, 30 << 20))
+        for template_id in OTHER, THIRD:
+            hostprofiles.recorded.write(
+                template_id, hostprofiles.Recorded('v1 1 3'))
+        status, out, _err = self.run_it('prefetch')
+        self.assertEqual(0, status)
+        self.assertEqual([
+            [ONE, 'all', '2', '30', 'fetching', '-'],
+            [OTHER, '-', '-', '-', 'no', 'agent', 'yes'],
+            [THIRD, '-', '-', '-', '-', 'yes']],
+            [line.split() for line in out.splitlines()[1:]])
 
     @ddt.data([], ['cache'], ['cache', 'drop'], ['cache', 'drop', '../x'],
               ['cache', 'drop', ONE, '--all'])

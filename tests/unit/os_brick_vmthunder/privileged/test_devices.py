@@ -80,12 +80,14 @@ class DmsetupTest(PrivilegedTestCase):
 
     def test_others(self):
         dmsetup.remove('n')
-        self.assertEqual(['out', 'out'],
-                         [dmsetup.table('n'), dmsetup.status('n')])
+        self.assertEqual(['out', 'out', 'out'],
+                         [dmsetup.table('n'), dmsetup.status('n'),
+                          dmsetup.message('n', '@stats_list me')])
         self.assertEqual(
             [('dmsetup', 'remove', '--retry', 'n'),
              ('dmsetup', 'table', 'n'),
-             ('dmsetup', 'status', '--noflush', 'n')],
+             ('dmsetup', 'status', '--noflush', 'n'),
+             ('dmsetup', 'message', 'n', '0', '@stats_list me')],
             [call.args for call in self.execute.call_args_list])
 
 
@@ -352,6 +354,17 @@ class WrittenTest(PrivilegedTestCase):
         self.patch(blockdev.os, 'pwritev', return_value=512)
         self.assertRaisesRegex(OSError, 'short', blockdev.zero, self.path,
                                8192)
+
+    def test_start(self):
+        blockdev.write_start(self.path, b'y' * 4096)
+        self.assertEqual(b'y' * 4096 + b'x' * 4096,
+                         blockdev.read_start(self.path, 8192))
+        self.assertEqual(16384, len(blockdev.read_start(self.path, 1 << 20)))
+
+    def test_start_that_ends_early(self):
+        self.patch(blockdev.os, 'pwritev', return_value=512)
+        self.assertRaisesRegex(OSError, 'short', blockdev.write_start,
+                               self.path, b'y' * 4096)
 
     def test_flush(self):
         order = []
