@@ -39,6 +39,7 @@ from cinder_vmthunder import images
 from cinder_vmthunder import locks
 from cinder_vmthunder import manageable
 from cinder_vmthunder import options
+from cinder_vmthunder import profiles
 from cinder_vmthunder import relays
 from cinder_vmthunder import statistics
 from cinder_vmthunder import stores
@@ -72,11 +73,12 @@ class VMThunderDriver(lvm.LVMVolumeDriver):
         self._templates = templates.Templates(
             self._group, exporters.template,
             self.configuration.vmthunder_template_retention)
+        self._profiles = profiles.Profiles(self._group)
         self._exports = exports.Exports(
             self._group, self._diffs, self._assemblies, exporters,
             credentials.Credentials(self.db), records,
             relays.Relays(self.configuration, records, exporters.diff,
-                          exporters.template))
+                          exporters.template), self._profiles)
 
     @property
     def target_mapping(self) -> dict[str, str]:
@@ -331,6 +333,7 @@ class VMThunderDriver(lvm.LVMVolumeDriver):
         self._diffs.collect(volumes)
         self._exports.collect(volumes)
         self._templates.collect(volumes)
+        self._profiles.collect(volumes)
         self._stats = statistics.of_backend(self, self._group, volumes)
 
     def _export_busy_volumes(self) -> None:

@@ -38,6 +38,7 @@ from cinder_vmthunder import credentials
 from cinder_vmthunder import diffs
 from cinder_vmthunder import exception
 from cinder_vmthunder import locks
+from cinder_vmthunder import profiles
 from cinder_vmthunder import relays
 from cinder_vmthunder import targets
 from cinder_vmthunder import templates
@@ -57,6 +58,7 @@ class Exports:
     :param secrets: of templates.
     :param records: what is kept of who was told what.
     :param tree: places hosts below others.
+    :param known: profiles of templates.
     """
 
     def __init__(self, group: volumegroup.VolumeGroup, volumes: diffs.Diffs,
@@ -64,7 +66,7 @@ class Exports:
                  exporters: targets.Targets,
                  secrets: credentials.Credentials,
                  records: attachments.Attachments,
-                 tree: relays.Relays) -> None:
+                 tree: relays.Relays, known: profiles.Profiles) -> None:
         self._group = group
         self._diffs = volumes
         self._assemblies = assemblies
@@ -74,6 +76,7 @@ class Exports:
         self._credentials = secrets
         self._attachments = records
         self._relays = tree
+        self._profiles = known
 
     def create(self, context: Any, volume: Any, diff: diffs.Diff,
                connector: dict[str, Any]) -> dict[str, str]:
@@ -166,6 +169,8 @@ class Exports:
         keeps no attachment, as with the API of before attachments, reads
         from the root and relays nothing, since nobody could know of it.
         """
+        host = announcement.Announcement.of(connector)
+        heard = self._profiles.hear(host)
         with locks.template_lock(diff.template_id):
             place = attachment and self._relays.place(
                 volume, diff.template_id, connector)
@@ -179,12 +184,16 @@ class Exports:
                     paths=((place.paths if place else ()) +
                            self._template_target.paths(diff.template_id)),
                     chap=self._credentials.get(diff.template_id),
-                    export=place.export if place else None),
+                    export=place.export if place else None,
+                    profile=self._profiles.get(diff.template_id,
+                                               diff.template_size)
+                    if host and host.profiles is not None else None),
                 diff=connection.Diff(
                     id=volume.id,
                     paths=targets.paths_of(volume),
                     chap=targets.chap_of(volume),
-                    chunk_sectors=diff.chunk_sectors))
+                    chunk_sectors=diff.chunk_sectors),
+                heard=heard)
             note = place.member.to_dict() if place else {}
             info = {'driver_volume_type': connection.PROTOCOL,
                     'data': {**data.to_dict(), **note}}

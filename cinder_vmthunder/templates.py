@@ -37,6 +37,7 @@ from cinder_vmthunder import volumegroup
 LOG = logging.getLogger(__name__)
 
 PREFIX = 'template-'
+_PROFILE = 'profile-'
 
 _NAMESPACE = uuid.UUID('6ff10a4f-6ea4-4a5b-a1a8-9b7a0c0f2e5d')
 _STATE, _IMPORTING, _READY = 'state', 'importing', 'ready'
@@ -74,6 +75,19 @@ class Template:
 def name_of(template_id: str) -> str:
     """Return the name of a template's LV."""
     return PREFIX + template_id
+
+
+def profile_of(template_id: str) -> str:
+    """Return the name of the LV that has a template's profile."""
+    return _PROFILE + template_id
+
+
+def widowed_profiles(volumes: Iterable[volumegroup.LogicalVolume]
+                     ) -> list[str]:
+    """Return the names of those LVs that have a profile of no template."""
+    names = {volume.name for volume in volumes}
+    return [name for name in names if name.startswith(_PROFILE) and
+            name_of(name.removeprefix(_PROFILE)) not in names]
 
 
 def id_of(group_uuid: str, image: images.Image) -> str:
@@ -207,7 +221,7 @@ class Templates:
                             'out.', {'id': template.id, 'hosts': sessions})
                 return False
             self._target.remove_export(template.id)
-            self._group.delete(template.name)
+            self._group.delete(template.name, profile_of(template.id))
         LOG.info('Removed template %(id)s of image %(image)s.',
                  {'id': template.id, 'image': template.image_id})
         return True

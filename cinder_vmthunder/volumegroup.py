@@ -201,13 +201,17 @@ class VolumeGroup:
         self._run('write-protect', name,
                   'lvchange', '-pr', f'{self.name}/{name}')
 
+    def is_active(self, name: str) -> bool:
+        """Tell whether an LV has its device."""
+        return os.path.exists(self.path(name))
+
     def activate(self, name: str) -> str:
         """Make sure that an LV has its device.
 
         :returns: path of the device.
         """
         path = self.path(name)
-        if not os.path.exists(path):
+        if not self.is_active(name):
             self._run('activate', name, 'lvchange', '-a', 'y', '--yes', '-K',
                       f'{self.name}/{name}')
         return path

@@ -50,10 +50,17 @@ def templates(group: str, image_id: str) -> list[str]:
         capture_output=True, text=True).stdout.split()
 
 
+def has_profile(group: str, template_id: str) -> bool:
+    """Tell whether a template's profile is kept."""
+    return not subprocess.run(
+        ['lvs', f'{group}/profile-{template_id}'],
+        capture_output=True).returncode
+
+
 def leftovers(group: str) -> list[str]:
     """Return all that volumes make on the host, and that is still there.
 
-    Templates are not counted.
+    Templates are not counted, nor their profiles.
     """
     left = exports()
     left += _logical_volumes(group)
