@@ -94,7 +94,7 @@ class Recorder:
 
     def _look(self, origin: Origin, recording: recorder.Recording) -> None:
         recording.look()
-        if not recording.is_over and not recording.is_too_long:
+        if not recording.is_over and not recording.is_vain:
             return
         recording.end()
         del self._running[origin]
@@ -116,10 +116,11 @@ def judge(template_id: str, read: profiles.Profile) -> None:
     ours = _parsed(recorded.text if recorded else '', read.size)
     if any(profile and profile.matches(read) for profile in (known, ours)):
         return
-    LOG.info('A boot has read %(areas)d areas of template %(id)s, which were '
-             '%(not)sforetold', {
-                 'areas': areas, 'id': template_id,
-                 'not': 'badly ' if known else 'not '})
+    LOG.info('A boot of template %(id)s was recorded, which has read '
+             '%(size)d MiB; %(what)s', {
+                 'id': template_id, 'size': read.bytes // profiles.MIB,
+                 'what': 'its profile did not match' if known else
+                 'it had no profile'})
     hostprofiles.recorded.write(template_id, hostprofiles.Recorded(
         read.to_text(), known.digest if known else ''))
 

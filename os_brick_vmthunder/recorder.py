@@ -34,8 +34,10 @@ LOG = logging.getLogger(__name__)
 
 #: A boot is over when nothing new was read for this long, in seconds.
 QUIET_SECONDS = 20.0
-#: It is given up when it takes longer.
-LONGEST_SECONDS = 600.0
+#: What is read after so many seconds is no longer a part of the boot.
+LONGEST_SECONDS = 300.0
+#: Who has read nothing for so many seconds doesn't boot.
+PATIENCE_SECONDS = 600.0
 
 # By which a recording is known to be ours.
 _PROGRAM = 'vmthunder'
@@ -58,7 +60,7 @@ class Recording:
         self._clock = clock
         self._area = profile.area_size(size) // sysfs.SECTOR
         self._numbers: dict[int, None] = {}
-        self._began = self._changed = clock()
+        self._attached = self._began = self._changed = clock()
         self._region = _tell(name, 'watch', (
             f'@stats_create 0+{size // sysfs.SECTOR} {self._area} '
             f'{_PROGRAM}')).strip()
@@ -71,12 +73,16 @@ class Recording:
     @property
     def is_over(self) -> bool:
         """Whether the boot seems to be over."""
+        now = self._clock()
         return bool(self._numbers) and (
-            self._clock() - self._changed >= QUIET_SECONDS)
+            now - self._changed >= QUIET_SECONDS or
+            now - self._began >= LONGEST_SECONDS)
 
     @property
-    def is_too_long(self) -> bool:
-        return self._clock() - self._began >= LONGEST_SECONDS
+    def is_vain(self) -> bool:
+        """Whether there seems to be no boot."""
+        return not self._numbers and (
+            self._clock() - self._attached >= PATIENCE_SECONDS)
 
     def look(self) -> None:
         """See what was read since the last look.
@@ -89,6 +95,8 @@ class Recording:
                if number is not None and number not in self._numbers]
         if new:
             self._changed = self._clock()
+            if not self._numbers:
+                self._began = self._changed
             self._numbers.update(dict.fromkeys(new))
 
     def end(self) -> None:

@@ -116,6 +116,10 @@ class PrefetchTest(PrefetchTestCase):
         self.connect(self.child, volume)
         self.wait(lambda: getattr(self.progress(self.child), 'done', 0) >
                   4 * MIB)
+        # what can't be read isn't done: it is read once it can be
+        self.storage.network.cut()
+        time.sleep(8)
+        self.storage.network.restore()
         # another agent goes on where one was killed
         agent.kill()
         before = self.progress(self.child)

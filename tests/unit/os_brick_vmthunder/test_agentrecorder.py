@@ -34,7 +34,7 @@ class FakeRecording:
     def __init__(self, name, size):
         self.name, self.size = name, size
         self.numbers = []
-        self.is_over = self.is_too_long = self.ended = self.gone = False
+        self.is_over = self.is_vain = self.ended = self.gone = False
 
     @property
     def profile(self):
@@ -148,12 +148,11 @@ class RecorderTest(unittest.TestCase):
         self.recorder.look()
         self.assertEqual(2, len(self.begun))
 
-    def test_boot_without_an_end(self):
+    def test_who_does_not_boot(self):
         self.recorder.look()
         name = self.origin(11)
         self.recorder.look()
-        self.recordings[name].numbers = BOOT
-        self.recordings[name].is_too_long = True
+        self.recordings[name].is_vain = True
         self.recorder.look()
         self.assertTrue(self.recordings[name].ended)
         self.assertIsNone(self.recorded())

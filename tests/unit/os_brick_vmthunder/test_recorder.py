@@ -121,9 +121,26 @@ class RecordingTest(unittest.TestCase):
 
     def test_does_not_last_for_ever(self):
         recording = self.record()
-        self.assertFalse(recording.is_too_long)
-        self.now += recorder.LONGEST_SECONDS
-        self.assertTrue(recording.is_too_long)
+        self.now += recorder.PATIENCE_SECONDS - 1
+        self.assertFalse(recording.is_vain)
+        start = self.now
+        for number in range(50):
+            self.assertFalse(recording.is_over)
+            self.kernel.read(number)
+            recording.look()
+            self.now += recorder.QUIET_SECONDS - 1
+            if self.now - start >= recorder.LONGEST_SECONDS:
+                break
+        self.assertLess(number, 49)
+        self.assertTrue(recording.is_over)
+        self.assertFalse(recording.is_vain)
+
+    def test_who_reads_nothing(self):
+        recording = self.record()
+        self.now += recorder.PATIENCE_SECONDS
+        recording.look()
+        self.assertTrue(recording.is_vain)
+        self.assertFalse(recording.is_over)
 
     def test_device_that_went(self):
         recording = self.record()
