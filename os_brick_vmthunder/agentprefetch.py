@@ -38,9 +38,9 @@ class Prefetcher:
     def __init__(self, cache: caches.Cache, mode: str) -> None:
         self._cache = cache
         self._mode = mode
-        #: What was begun, by template, and by whom.
-        self._begun: dict[str, tuple[hostprofiles.Foretold,
-                                     threading.Thread]] = {}
+        #: What was begun, by template: when it was asked for, and by whom
+        #: it is done.
+        self._begun: dict[str, tuple[int, threading.Thread]] = {}
 
     def look(self) -> None:
         """Begin what isn't begun. Who fetches sees itself when to end."""
@@ -49,18 +49,15 @@ class Prefetcher:
             if not self._begun[template_id][1].is_alive():
                 del self._begun[template_id]
         for template_id, what in wanted.items():
-            begun, thread = self._begun.get(template_id, (None, None))
-            if begun == what or thread and thread.is_alive():
+            written = hostprofiles.foretold.written(template_id)
+            begun, thread = self._begun.get(template_id, (0, None))
+            if begun == written or thread and thread.is_alive():
                 continue  # or it is about to see that it is to end
-            self._begin(template_id, what)
-
-    def _begin(self, template_id: str,
-               what: hostprofiles.Foretold) -> None:
-        thread = threading.Thread(
-            target=self._fetch, args=(template_id, what), daemon=True,
-            name=f'prefetch {template_id}')
-        self._begun[template_id] = what, thread
-        thread.start()
+            thread = threading.Thread(
+                target=self._fetch, args=(template_id, what), daemon=True,
+                name=f'prefetch {template_id}')
+            self._begun[template_id] = written, thread
+            thread.start()
 
     def _fetch(self, template_id: str,
                what: hostprofiles.Foretold) -> None:

@@ -126,6 +126,13 @@ class _Kind(Generic[_T]):
             files.write(self._path(template_id),
                         json.dumps(dataclasses.asdict(what)))
 
+    def written(self, template_id: str) -> int:
+        """Return when it was written, in nanoseconds; 0 if it wasn't."""
+        try:
+            return os.stat(self._path(template_id)).st_mtime_ns
+        except OSError:
+            return 0
+
     def remove(self, template_id: str) -> None:
         if os.path.exists(self._path(template_id)):
             files.remove(self._path(template_id))

@@ -321,6 +321,17 @@ class PrefetcherTest(FetchTestCase):
         self.look()
         self.assertEqual('complete', self.progress.state)
 
+    def test_template_that_comes_again_at_once(self):
+        """Who fetches sees that it goes, but not who looks."""
+        self.passing.set()
+        self.cache.before = lambda offset: hostprofiles.forget(ONE)
+        self.look()
+        self.assertIsNone(self.progress)
+        self.cache.before = self.block
+        hostprofiles.foretold.write(ONE, WHAT)
+        self.look()
+        self.assertEqual('complete', self.progress.state)
+
     def test_file_that_makes_no_sense(self):
         hostprofiles.foretold.write(ONE, hostprofiles.Foretold(SIZE, 'v8'))
         self.passing.set()
