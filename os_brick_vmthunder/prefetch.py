@@ -43,8 +43,11 @@ from os_brick_vmthunder import sysfs
 
 LOG = logging.getLogger(__name__)
 
-#: Bytes of a request, at most, and while guests read.
-LARGE, SMALL = 1 << 20, 256 << 10
+#: Bytes of a request, at most, while guests read, and where it takes long.
+LARGE, SMALL, LEAST = 1 << 20, 256 << 10, 64 << 10
+# How many seconds a request may take before the next ones are smaller, and
+# how soon it has to be there before they are larger again.
+_SLOW, _FAST = 0.25, 0.06
 # Seconds for which nobody may have read before the one or the other.
 _LONG_PAUSE, _SHORT_PAUSE = 0.25, 0.004
 # How long to wait before a look whether somebody reads.
@@ -113,6 +116,7 @@ class Fetch:
         self._cache = cache
         self._demand: Demand | None = None
         self._device = ''
+        self._most = LARGE
         self._noted = 0.0
         foretold = what.profile
         self._plan = foretold.pieces + (
@@ -194,11 +198,13 @@ class Fetch:
         if self._demand is None:
             self._device = self._find()
             self._demand = Demand(sysfs.kernel_name(self._device))
-        length = min(length, self._demand.room())
+        length = min(length, self._demand.room(), self._most)
         if not length:
             time.sleep(_LOOK_SECONDS)
             return 0
+        begun = time.monotonic()
         _read(self._device, offset, length)
+        self._adapt(length, time.monotonic() - begun)
         self._demand.took(length)
         done = self._progress.done + length
         self._progress = dataclasses.replace(
@@ -208,6 +214,13 @@ class Fetch:
         if time.monotonic() - self._noted >= _NOTE_SECONDS:
             self._note()
         return length
+
+    def _adapt(self, length: int, seconds: float) -> None:
+        """Ask for less where a guest, or a detach, would wait for long."""
+        if seconds > _SLOW:
+            self._most = max(LEAST, min(length, self._most) // 2)
+        elif seconds < _FAST and length == self._most:
+            self._most = min(LARGE, self._most * 2)
 
     def _note(self, **changes: Any) -> None:
         self._progress = dataclasses.replace(self._progress, **changes)

@@ -33,6 +33,9 @@ from os_brick_vmthunder import sysfs
 
 LOG = logging.getLogger(__name__)
 
+# How often to try to take a device down that the agent may read from.
+_FETCH_ATTEMPTS = 8
+
 
 class HostStack:
     """Paths, multipath map, cache and export of one template on this host.
@@ -86,11 +89,12 @@ class HostStack:
             return
         if linger and self._lingers():
             return
+        fetched = hostprofiles.foretold.read(self._id) is not None
         hostprofiles.forget(self._id)
         # or who reads here now would keep the export from going
         self._paths.stop_queueing(self._id)
         self._withdraw(force)
-        self._cache.detach(self._id)
+        self._detach(_FETCH_ATTEMPTS if fetched else 1)
         self._paths.disconnect_template(self._id)
         marks.remove(self._id)
 
@@ -152,6 +156,20 @@ class HostStack:
                          'seconds': self._config.relay_linger})
             marks.add(self._id)
         return waited_for or (age or 0) < self._config.relay_linger
+
+    def _detach(self, attempts: int) -> None:
+        """Take the cached device down; an attempt takes seconds if it's busy.
+
+        The agent may wait for one more request to be answered, for as long
+        as the kernel tries paths that hang.
+        """
+        for _attempt in range(attempts - 1):
+            try:
+                self._cache.detach(self._id)
+                return
+            except exception.DeviceBusy as error:
+                LOG.debug('%s', error)
+        self._cache.detach(self._id)
 
     def _withdraw(self, force: bool) -> None:
         try:

@@ -199,6 +199,23 @@ class FetchTest(FetchTestCase):
                          self.cache.asked[:2])
         self.assertEqual(3, len(self.slept))
 
+    def test_asks_for_less_where_it_takes_long(self):
+        now, speed = [0.0], [MIB]  # bytes a second
+
+        def read(device, offset, length):
+            now[0] += length / speed[0]
+            self.cache.asked.append(length)
+            if len(self.cache.asked) == 12:
+                speed[0] *= 1000
+
+        with mock.patch.object(prefetch, '_read', read), \
+                mock.patch.object(prefetch.time, 'monotonic',
+                                  lambda: now[0]):
+            self.fetch('all')
+        self.assertEqual([prefetch.LARGE, 512 << 10, prefetch.SMALL,
+                          prefetch.SMALL], self.cache.asked[:4])
+        self.assertEqual(prefetch.LARGE, self.cache.asked[-1])
+
     @ddt.data(OSError(5, 'Input/output error'), OSError(2, 'gone'))
     def test_failed_read_is_done_again(self, error):
         states = []

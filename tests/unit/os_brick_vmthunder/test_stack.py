@@ -46,6 +46,7 @@ class HostStackTest(unittest.TestCase):
         self.calls.export.children.return_value = []
         self.calls.export.is_waited_for.return_value = False
         self.calls.marks.age.return_value = None
+        self.calls.foretold.read.return_value = None
         self.calls.holders.return_value = []
         self.slaves = ['bcache0']
         self.config = conf.HostConfig(relay_linger=60)
@@ -157,6 +158,18 @@ class HostStackTest(unittest.TestCase):
             ['forget', 'paths.stop_queueing', 'export.withdraw',
              'cache.detach', 'paths.disconnect_template', 'marks.remove'],
             self.down())
+
+    def test_waits_for_who_fetches(self):
+        busy = exception.DeviceBusy(device='x', users='vmthunder-agent')
+        self.cache.detach.side_effect = [busy, busy, None]
+        self.assertRaises(exception.DeviceBusy, self.stack().release)
+        self.calls.foretold.read.return_value = 'something'
+        self.calls.reset_mock()
+        self.stack().release()
+        self.assertEqual(2, self.cache.detach.call_count)
+        self.assertIn('paths.disconnect_template', self.down())
+        self.cache.detach.side_effect = busy
+        self.assertRaises(exception.DeviceBusy, self.stack().release)
 
     def test_a_part_of_it_goes_too(self):
         self.stack().release()
