@@ -282,6 +282,8 @@ class PrefetcherTest(FetchTestCase):
         super().setUp()
         self.prefetcher = agentprefetch.Prefetcher(self.cache, 'profile')
         self.passing = threading.Event()
+        # nobody may go on among the next tests
+        self.addCleanup(self.join)
         self.addCleanup(self.passing.set)
         self.begun = threading.Event()
         self.cache.before = self.block
@@ -294,8 +296,11 @@ class PrefetcherTest(FetchTestCase):
         """Look, and wait for who was set to work."""
         self.prefetcher.look()
         if self.passing.is_set():
-            for _what, thread in self.prefetcher._begun.values():
-                thread.join(30)
+            self.join()
+
+    def join(self):
+        for _written, thread in self.prefetcher._begun.values():
+            thread.join(30)
 
     def test_fetches_once(self):
         self.passing.set()
