@@ -37,6 +37,9 @@ class ForetoldTest(volumes_base.VolumesTestCase):
     def setUp(self) -> None:
         super().setUp()
         for host in self.hosts:
+            host.call(compute.configure, prefetch='profile')
+            self.addCleanup(host.run, 'rm', '-f',
+                            '/etc/vmthunder/vmthunder.conf')
             agent = agents.start(host)
             self.addCleanup(agent.kill)
             self.addCleanup(host.call, prefetching.forget)

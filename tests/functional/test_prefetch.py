@@ -44,6 +44,7 @@ class PrefetchTestCase(test_relays.RelayTestCase):
     def setUp(self):
         super().setUp()
         for host in self.hosts:
+            host.call(compute.configure, prefetch='profile')
             self.addCleanup(host.call, prefetching.forget)
 
     def start_agent(self, host):

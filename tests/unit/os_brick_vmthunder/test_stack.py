@@ -49,7 +49,7 @@ class HostStackTest(unittest.TestCase):
         self.calls.foretold.read.return_value = None
         self.calls.holders.return_value = []
         self.slaves = ['bcache0']
-        self.config = conf.HostConfig(relay_linger=60)
+        self.config = conf.HostConfig(relay_linger=60, prefetch='profile')
         for module, name, value in (
                 (stack.devicemapper, 'holders', self.calls.holders),
                 (stack.sysfs, 'kernel_name', lambda device: 'dm-9'),

@@ -290,6 +290,7 @@ class VMThunderConnectorTest(unittest.TestCase):
     def test_announces_what_was_recorded(self):
         self.unheard.return_value = [
             ('t1', hostprofiles.Recorded('v1 1 0', 'old'))]
+        self.load.return_value = conf.HostConfig(prefetch='profile')
         self.assertEqual((announcement.RecordedProfile(
             't1', 'v1 1 0', 'old'),), self.announced().profiles)
         self.load.return_value = conf.HostConfig(prefetch='off')
