@@ -7,7 +7,7 @@
 PYTHON_VENV := .venv/bin/python
 
 .PHONY: help demo test ci unit functional contract failures model storm nova tempest steps lint pep8 mypy docs releasenotes cover
-.PHONY: config lab venv clean
+.PHONY: config lab venv clean bench
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 5
@@ -15,6 +15,7 @@ help:
 	@echo "  make model   the same at random, compared with a model"
 	@echo "  make failures   cut hosts' power, network, disks while guests write"
 	@echo "  make storm   attach on 8 hosts at once, beside stock LVM/iSCSI"
+	@echo "  make bench   measure what is ours beside what is there without us"
 	@echo "  make nova   Nova's servers: boot, migrate, evacuate, resize, rebuild"
 	@echo "  make tempest   run OpenStack's own tests of Cinder with this driver"
 	@echo "  make steps   kill attach and import at each step, not at some"
@@ -45,6 +46,10 @@ functional contract failures model storm tempest steps: lab
 nova: lab
 	@$(PYTHON_VENV) -m tests.lab.image > /dev/null
 	@$(PYTHON_VENV) -m tools.run_tests $@
+
+# Ratios, medians of five rounds: see doc/source/benchmarks.rst.
+bench: lab
+	@$(PYTHON_VENV) -W ignore -m tests.bench
 
 docs: venv
 	@$(PYTHON_VENV) -m sphinx -q -W --keep-going -b html doc/source doc/build/html
