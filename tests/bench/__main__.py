@@ -34,7 +34,14 @@ from tests.functional import base
 from tests.lab import sandbox
 
 #: Modules by the benchmarks' names, in the order in which they run.
-BENCHMARKS: dict[str, str] = {}
+BENCHMARKS = {
+    'create': 'tests.bench.create',
+    'attach': 'tests.bench.attach',
+    'atonce': 'tests.bench.atonce',
+    'io': 'tests.bench.io',
+    'memory': 'tests.bench.memory',
+    'load': 'tests.bench.load',
+}
 _ROUNDS = 5
 
 

@@ -23,7 +23,7 @@ import os
 import pathlib
 import random
 import subprocess
-from typing import Sequence
+from typing import Any, Sequence
 import uuid
 
 from os_brick_vmthunder import connection
@@ -78,6 +78,17 @@ def _export_here(product: str, unique_id: str, size: int,
         public=chap if template else None))
     if initiator:
         lio.grant(_PREFIX + name, initiator, chap)
+
+
+def _export_plain_here(unique_id: str, size: int, addresses: list[str],
+                       initiator: str, chap: connection.Chap) -> None:
+    _unprivileged()
+    from os_brick_vmthunder.privileged import lio
+    name = f'plain-{unique_id}'
+    lio.export(lio.Target(
+        _PREFIX + name, _loop_here(name, size),
+        tuple((address, 3260) for address in addresses), unique_id))
+    lio.grant(_PREFIX + name, initiator, chap)
 
 
 def _grow_here(name: str, size: int) -> None:
@@ -147,6 +158,26 @@ class Backend:
             connection.Diff(unique_id, self._paths(f'diff-{unique_id}'),
                             chap, 16))
 
+    def make_plain(self, size: int, host: lab_host.Host) -> dict[str, Any]:
+        """Export an empty LUN as Cinder's LVM driver does over LIO.
+
+        :param size: bytes.
+        :returns: the properties of an iSCSI connection.
+        """
+        unique_id = str(uuid.uuid4())
+        chap = _secret('p', unique_id)
+        self.host.call(_export_plain_here, unique_id, size, self.addresses,
+                       _initiator(host), chap)
+        portals = [f'{address}:3260' for address in self.addresses]
+        iqns = [f'{_PREFIX}plain-{unique_id}'] * len(portals)
+        luns = [0] * len(portals)
+        return {'volume_id': unique_id, 'target_discovered': False,
+                'target_portal': portals[0], 'target_portals': portals,
+                'target_iqn': iqns[0], 'target_iqns': iqns,
+                'target_lun': luns[0], 'target_luns': luns,
+                'auth_method': 'CHAP', 'auth_username': chap.username,
+                'auth_password': chap.password}
+
     def extend(self, volume: connection.Connection,
                size: int) -> connection.Connection:
         """Extend a volume's diff, exported or not; return its contract.
@@ -186,6 +217,9 @@ class Backend:
 
     def remove_volume(self, volume: connection.Connection) -> None:
         self.host.call(_remove_here, 'diff', volume.volume_id)
+
+    def remove_plain(self, properties: dict[str, Any]) -> None:
+        self.host.call(_remove_here, 'plain', properties['volume_id'])
 
     def remove_template(self, template: connection.Template) -> None:
         self.host.call(_remove_here, 'template', template.id)
