@@ -14,14 +14,22 @@
 
 For each chunk that was written to, device-mapper remembers where it is. The
 smaller the chunks, the more of them; the larger, the more is copied by a
-first write. And what is remembered is read when the volume is attached.
+first write. All of it is read again when the volume is attached anew.
+
+The stores are written here, as the kernel would have: see
+drivers/md/dm-snap-persistent.c.
 """
 
+import array
+import contextlib
 import json
 import os
 import pathlib
+import random
+import struct
 import subprocess
 import time
+from typing import Iterator
 
 from os_brick_vmthunder import exceptionstore
 from tests.bench import results
@@ -29,90 +37,135 @@ from tests.bench import rig as rigs
 
 MIB = 1 << 20
 GIB = 1 << 30
-_SIZE = 256 * MIB
+#: Of the volume, all of which was written to.
+_SIZE = 4 * GIB
 _NAME = 'bench-snapshot'
 _FILE = pathlib.Path('/var/tmp/bench-store')
 #: Sectors; the first is the default of the option vmthunder_chunk_size.
 _CHUNKS = (16, 32, 64, 128)
+_WRITES = 2000
+_EXCEPTION = 16
+# a magic number, valid, the format's version; then the chunk's sectors
+_HEADER = struct.Struct('<IIII')
 _TIMEOUT = 600
 
 
 def run(rounds: int) -> list[results.Figure]:
-    """Measure stores of each size of chunk once; counts don't spread."""
+    """Measure each size of chunk by turns."""
     rig = rigs.get()
     rig.host.preload('tests.bench.memory')
     figures = []
     for chunk in _CHUNKS:
         size = f'chunks of {chunk // 2} KiB'
-        scattered, speed, seconds = rig.host.call(
-            measure_here, chunk, 'randwrite', timeout=_TIMEOUT)
-        dense, _speed, _seconds = rig.host.call(
-            measure_here, chunk, 'write', timeout=_TIMEOUT)
+        scattered, ordered = (
+            [rig.host.call(load_here, chunk, order, timeout=_TIMEOUT)
+             for _number in range(rounds)] for order in (False, True))
+        speed = [rig.host.call(write_here, chunk, timeout=_TIMEOUT)
+                 for _number in range(rounds)]
         figures += [
-            results.Figure(f'{size}: memory per GiB, at random', 'MiB',
-                           (scattered,)),
-            results.Figure(f'{size}: memory per GiB, in order', 'MiB',
-                           (dense,)),
-            results.Figure(f'{size}: first writes of 4k', 'IOPS', (speed,)),
-            results.Figure(f'{size}: found again, per GiB', 's', (seconds,))]
+            results.Figure(f'{size}: memory, a GiB written at random', 'MiB',
+                           tuple(mib for mib, _seconds in scattered)),
+            results.Figure(f'{size}: memory, a GiB written in order', 'MiB',
+                           tuple(mib for mib, _seconds in ordered)),
+            results.Figure(f'{size}: read again, a GiB at random', 's',
+                           tuple(seconds for _mib, seconds in scattered)),
+            results.Figure(f'{size}: first writes of 4 KiB', 'IOPS',
+                           tuple(speed))]
     return figures
 
 
-def measure_here(chunk: int, pattern: str) -> tuple[float, float, float]:
-    """Write once to each chunk of a snapshot, in some order.
+def load_here(chunk: int, ordered: bool) -> tuple[float, float]:
+    """Have the kernel load the store of a volume that is written all over.
 
     :param chunk: sectors.
-    :returns: MiB that the kernel took for a GiB, writes per second, and
-        the seconds that it took to find a GiB again.
+    :param ordered: it was written from its beginning to its end.
+    :returns: MiB that the kernel took, and seconds, for a GiB.
     """
-    store = exceptionstore.store_size(_SIZE, chunk * 512)
+    with _store(chunk) as device:
+        with open(_FILE, 'r+b') as file:
+            _fill(file.fileno(), chunk * 512, ordered)
+        before, start = _kernel_memory(), time.monotonic()
+        with _snapshot(device, chunk):
+            seconds = time.monotonic() - start
+            used = _kernel_memory() - before
+    share = GIB / _SIZE
+    return used * share / MIB, seconds * share
+
+
+def write_here(chunk: int) -> float:
+    """Return how many first writes a snapshot takes in a second.
+
+    What is copied reads as zeroes, which costs nothing.
+
+    :param chunk: sectors; no two writes are in the same.
+    """
+    with _store(chunk) as device, _snapshot(device, chunk):
+        output = _run(
+            'fio', '--name=bench', f'--filename=/dev/mapper/{_NAME}',
+            '--rw=randwrite', '--bs=4k', f'--blockalign={chunk * 512}',
+            f'--number_ios={_WRITES}', '--direct=1', '--ioengine=libaio',
+            '--iodepth=16', '--output-format=json')
+    return float(json.loads(output)['jobs'][0]['write']['iops'])
+
+
+@contextlib.contextmanager
+def _store(chunk: int) -> Iterator[str]:
+    """Have a device that can be a snapshot's store."""
     with open(_FILE, 'xb') as file:
-        file.truncate(store)
+        file.truncate(exceptionstore.store_size(_SIZE, chunk * 512))
     device = _run('losetup', '-f', '--show', str(_FILE)).strip()
     try:
-        sectors = _SIZE // 512
-        _run('dmsetup', 'create', f'{_NAME}-origin', '--table',
-             f'0 {sectors} zero')
-        table = (f'0 {sectors} snapshot /dev/mapper/{_NAME}-origin {device} '
-                 f'P {chunk}')
-        _run('dmsetup', 'create', _NAME, '--table', table)
-        before = _kernel_memory()
-        speed = _write(chunk, pattern)
-        used = _kernel_memory() - before
-        _run('dmsetup', 'remove', '--retry', _NAME)
-        start = time.monotonic()
-        _run('dmsetup', 'create', _NAME, '--table', table)
-        seconds = time.monotonic() - start
-        gib = GIB / _SIZE
-        return used * gib / MIB, speed, seconds * gib
+        yield device
     finally:
-        for name in (_NAME, f'{_NAME}-origin'):
-            subprocess.run(['dmsetup', 'remove', '--retry', name],
-                           capture_output=True)
         _run('losetup', '-d', device)
         _FILE.unlink()
 
 
-def _write(chunk: int, pattern: str) -> float:
-    """Write 4 KiB to each chunk; return how many of them a second."""
-    output = _run(
-        'fio', '--name=bench', f'--filename=/dev/mapper/{_NAME}',
-        f'--rw={pattern}:{chunk * 512 - 4096}' if pattern == 'write'
-        else f'--rw={pattern}', '--bs=4k', f'--blockalign={chunk * 512}',
-        f'--io_size={_SIZE // (chunk * 512) * 4096}', '--direct=1',
-        '--ioengine=libaio', '--iodepth=16', '--output-format=json')
-    return json.loads(output)['jobs'][0]['write']['iops']
+@contextlib.contextmanager
+def _snapshot(device: str, chunk: int) -> Iterator[None]:
+    """Have a snapshot of zeroes by a store."""
+    sectors = _SIZE // 512
+    origin = f'{_NAME}-origin'
+    _run('dmsetup', 'create', origin, '--table', f'0 {sectors} zero')
+    try:
+        _run('dmsetup', 'create', _NAME, '--table',
+             f'0 {sectors} snapshot /dev/mapper/{origin} {device} P {chunk}')
+        try:
+            yield
+        finally:
+            _run('dmsetup', 'remove', '--retry', _NAME)
+    finally:
+        _run('dmsetup', 'remove', '--retry', origin)
+
+
+def _fill(file: int, size: int, ordered: bool) -> None:
+    """Write to a store what the kernel would when all is written to.
+
+    :param size: of a chunk, in bytes.
+    """
+    os.pwrite(file, _HEADER.pack(0x70416e53, 1, 1, size // 512), 0)
+    chunks = list(range(_SIZE // size))
+    if not ordered:
+        random.Random(0).shuffle(chunks)
+    each = size // _EXCEPTION
+    for area, start in enumerate(range(0, len(chunks), each)):
+        there = 1 + area * (each + 1)
+        pairs = array.array('Q')
+        for number, old in enumerate(chunks[start:start + each], 1):
+            pairs.extend((old, there + number))
+        os.pwrite(file, pairs.tobytes(), there * size)
+    os.fsync(file)
 
 
 def _kernel_memory() -> int:
-    """Return the bytes that the kernel has of small objects."""
+    """Return the bytes that the kernel has for itself and can't give up."""
     pathlib.Path('/proc/sys/vm/drop_caches').write_text('3')
-    os.sync()
-    for line in pathlib.Path('/proc/slabinfo').read_text().splitlines():
-        fields = line.split()
-        if fields[0] == 'dm_exception':
-            return int(fields[1]) * int(fields[3])
-    raise LookupError('the kernel does not tell of dm_exception')
+    used = 0
+    for line in pathlib.Path('/proc/meminfo').read_text().splitlines():
+        name, value = line.split()[:2]
+        if name in ('SUnreclaim:', 'VmallocUsed:'):
+            used += int(value) << 10
+    return used
 
 
 def _run(*command: str) -> str:
