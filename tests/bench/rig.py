@@ -110,7 +110,8 @@ def get() -> Rig:
         *(lambda spec=spec: base.get_host(spec)
           for spec in (STORAGE, COMPUTE)))
     base.together(lambda: storage.preload(*backend.MODULES),
-                  lambda: host.preload(*brick.MODULES, 'tests.bench.rig'))
+                  lambda: host.preload(*brick.MODULES, *backend.MODULES,
+                                       'tests.bench.rig'))
     return Rig(storage, host)
 
 
