@@ -31,6 +31,7 @@ from cinder_vmthunder import diffs
 from cinder_vmthunder import exception
 from cinder_vmthunder import images
 from cinder_vmthunder import locks
+from cinder_vmthunder import seen
 from cinder_vmthunder import targets
 from cinder_vmthunder import volumegroup
 
@@ -145,6 +146,7 @@ class Templates:
         self._group = group
         self._target = target
         self._retention = retention
+        self._ready: seen.Seen[Template] = seen.Seen(group)
 
     @contextlib.contextmanager
     def hold(self, image: images.Image) -> Iterator[Template]:
@@ -156,7 +158,8 @@ class Templates:
         """
         template_id = id_of(self._group.uuid, image)
         with locks.template_lock(template_id):
-            template = self._find(template_id)
+            template = (self._ready.get(name_of(template_id)) or
+                        self._find(template_id))
             if template and template.ready:
                 template = self._reuse(template, image)
             else:
@@ -165,6 +168,8 @@ class Templates:
                                 image.id)
                     self._undo(template.name)
                 template = self._import(template_id, image)
+            self._ready.put(template.name, dataclasses.replace(
+                template, read_only=True, unused_since=None))
             yield template
 
     def collect(self, volumes: list[volumegroup.LogicalVolume]) -> None:
@@ -200,6 +205,7 @@ class Templates:
         elif not template.ready or template.drop or not self._retention:
             self._remove_unused(template)
         elif template.unused_since is None:
+            self._ready.forget(template.name)  # or nobody would take it back
             self._group.tag(template.name, {_UNUSED: str(int(time.time()))})
         elif template.unused_since + self._retention <= time.time():
             self._remove_unused(template)

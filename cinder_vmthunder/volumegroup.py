@@ -27,6 +27,7 @@ from cinder.brick.local_dev import lvm
 from cinder.privsep import lvm as privsep_lvm
 from cinder import utils
 from os_brick_vmthunder.privileged import lvm as privileged_lvm
+from os_brick_vmthunder import sysfs
 from oslo_concurrency import processutils
 
 from cinder_vmthunder import exception
@@ -145,6 +146,17 @@ class VolumeGroup:
 
     def path(self, name: str) -> str:
         return f'/dev/{self.name}/{name}'
+
+    def identity(self, name: str) -> str | None:
+        """Return what no other LV has and no other ever gets.
+
+        :returns: None if it has no device; then only a command tells.
+        """
+        try:
+            kernel = sysfs.kernel_name(self.path(name))
+        except OSError:
+            return None
+        return sysfs.attribute(kernel, 'dm', 'uuid')
 
     def create(self, name: str, size: int, tags: dict[str, str]) -> None:
         """Make a thin LV that carries its tags from the first moment.

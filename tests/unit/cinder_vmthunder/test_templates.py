@@ -12,6 +12,7 @@
 
 """Tests of templates."""
 
+import collections
 import contextlib
 import threading
 import unittest
@@ -185,6 +186,57 @@ class HoldTest(TemplatesTestCase):
                          .unused_since)
         self.hold()
         self.assertNotIn('unused=5000', self.lvm.tags(template.name))
+
+    def identify(self):
+        """Have the kernel know LVs; return what changes when one is new."""
+        identities = collections.defaultdict(lambda: 'LVM-1')
+        patch = mock.patch.object(
+            self.group, 'identity',
+            lambda name: identities[name] if name in self.lvm.volumes
+            else None)
+        patch.start()
+        self.addCleanup(patch.stop)
+        return identities
+
+    def test_known_template_takes_no_command(self):
+        self.identify()
+        first = self.hold()
+        self.lvm.commands.clear()
+        self.assertEqual(first, self.hold())
+        self.assertEqual([], self.lvm.commands)
+
+    def test_known_template_that_went(self):
+        self.identify()
+        template = self.hold()
+        self.group.delete(template.name)
+        self.assertEqual(template, self.hold())
+        self.assertEqual(2, self.fetches)
+
+    def test_known_template_that_another_process_made_again(self):
+        identities = self.identify()
+        template = self.hold()
+        # and was killed over it
+        self.group.tag(template.name, {'state': 'importing'},
+                       {'state': 'ready'})
+        identities[template.name] = 'LVM-2'
+        self.assertTrue(self.hold().ready)
+        self.assertEqual(2, self.fetches)
+
+    def test_use_of_known_template_is_noted(self):
+        self.identify()
+        template = self.hold()
+        self.collect()
+        self.assertIn('unused=5000', self.lvm.tags(template.name))
+        self.hold()
+        self.assertNotIn('unused=5000', self.lvm.tags(template.name))
+
+    def test_image_larger_than_volume_of_known_template(self):
+        self.identify()
+        self.fetched = images.Fetched('/tmp/image', 'raw', 3 << 30, None)
+        with self.templates.hold(images.Image(
+                'context', test_images.META, None, 4, 's')):
+            pass
+        self.assertRaises(cinder_exception.ImageUnacceptable, self.hold)
 
     def test_verified_at_import(self):
         self.must_verify.return_value = True
