@@ -40,6 +40,8 @@ from os_brick_vmthunder import sysfs
 LOG = logging.getLogger(__name__)
 
 _DROP_IN = '/etc/multipath/conf.d/vmthunder.conf'
+# How long multipathd may take to make a map by itself, in seconds.
+_OWN_SECONDS = 2.0
 
 
 class Paths:
@@ -161,8 +163,11 @@ class Paths:
                 'no path answered or let this host in; check the network to '
                 'these portals, and detach and attach the volume again so '
                 'that Cinder hands out valid credentials.'))
-        with _translated(_describe(lun)):
-            self._iscsi.connect_volume(_properties(lun, answering))
+        # Disks come with their sessions, and multipathd sees them: mostly
+        # there is nothing to do, least of all under a lock of the host's.
+        if not sysfs.wait(lambda: running(lun.id) > 0, _OWN_SECONDS):
+            with _translated(_describe(lun)):
+                self._iscsi.connect_volume(_properties(lun, answering))
         device = find(lun.id)
         if device is None:
             raise exception.MultipathError(what=_describe(lun), reason=_(

@@ -43,6 +43,7 @@ class PathsTest(unittest.TestCase):
         self.states = {'sda': 'running'}
         self.read_only = '1'
         self.maps = ['/dev/dm-3']
+        self.meanwhile = None  # what happens while somebody waits
         self.dm_table = QUEUEING
         self.sizes, self.sizes_after = {}, {}
         for name, replacement in {
@@ -53,6 +54,7 @@ class PathsTest(unittest.TestCase):
                 'sysfs.attribute': self._attribute,
                 'sysfs.size': lambda device: self.sizes[device],
                 'devicemapper.lengthen': mock.DEFAULT,
+                'sysfs.wait': self._wait,
                 'blockdev.rescan': self._rescan,
                 'locks.forget_portal_locks': mock.DEFAULT}.items():
             module, attribute = name.split('.')
@@ -69,6 +71,11 @@ class PathsTest(unittest.TestCase):
     def _rescan(self, disk):
         self.sizes[f'/dev/{disk}'] = self.sizes_after[disk]
 
+    def _wait(self, condition, seconds):
+        if self.meanwhile:
+            self.meanwhile()
+        return condition()
+
     def _appears(self, *_args):
         self.maps[:] = ['/dev/dm-3']
 
@@ -82,6 +89,26 @@ class PathsTest(unittest.TestCase):
         self.assertEqual(('CHAP', 'tu', 'tp'), (
             properties['auth_method'], properties['auth_username'],
             properties['auth_password']))
+
+    def test_multipathd_makes_the_map_by_itself(self):
+        self.maps[:] = [None]
+        self.meanwhile = self._appears
+        self.assertEqual('/dev/dm-3', self.paths.connect(self.template))
+        self.iscsi.connect_volume.assert_not_called()
+
+    def test_map_that_multipathd_makes_is_checked(self):
+        self.maps[:] = [None]
+        self.meanwhile = self._appears
+        self.dm_table = self.dm_table.replace('queue_if_no_path', '')
+        self.assertRaises(exception.MultipathError, self.paths.connect,
+                          self.template)
+
+    def test_map_of_multipathd_without_paths(self):
+        self.maps[:] = [None]
+        self.meanwhile = self._appears
+        self.states['sda'] = 'offline'
+        self.paths.connect(self.template)
+        self.iscsi.connect_volume.assert_called_once()
 
     def test_only_paths_that_answer(self):
         """os-brick would wait for the others, under the host's lock."""
