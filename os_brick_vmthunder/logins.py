@@ -67,8 +67,15 @@ class Logins:
         """
         reaching = _Reaching(lun, patience)
         while not reaching.over():
-            for node in reaching.unanswered():
-                self._ask(lun, node, reaching.is_first(node))
+            asked = reaching.unanswered()
+            try:
+                self._record(lun, [node for node in asked
+                                   if reaching.is_first(node)])
+                for node in asked:
+                    self._nodes.log_in(node)
+            except (processutils.ProcessExecutionError, OSError) as error:
+                LOG.warning('Cannot ask for %(lun)s: %(error)s',
+                            {'lun': lun.id, 'error': error})
             time.sleep(_POLL_SECONDS)
 
     def answering(self, lun: Lun) -> list[connection.Path]:
@@ -129,17 +136,21 @@ class Logins:
                     revived.append(disk)
         return revived
 
-    def _ask(self, lun: Lun, node: nodes.Node, first: bool) -> None:
-        relay = any(path.relay for path in lun.paths
-                    if nodes.Node.of(path) == node)
-        try:
-            if first:
-                self._nodes.record(node, lun.chap, nodes.RELAY_SETTINGS
-                                   if relay else nodes.SETTINGS)
-            self._nodes.log_in(node)
-        except (processutils.ProcessExecutionError, OSError) as error:
-            LOG.warning('Cannot ask for %(node)s: %(error)s',
-                        {'node': node, 'error': error})
+    def _record(self, lun: Lun, first: list[nodes.Node]) -> None:
+        """Have records by which paths can be logged in to."""
+        if not first:
+            return
+        known = self._nodes.records('')
+        relays = {path.iqn for path in lun.paths if path.relay}
+        for iqn in dict.fromkeys(node.iqn for node in first):
+            portals = [node for node in first if node.iqn == iqn]
+            try:
+                self._nodes.record(portals, known, lun.chap,
+                                   nodes.RELAY_SETTINGS if iqn in relays
+                                   else nodes.SETTINGS)
+            except processutils.ProcessExecutionError as error:
+                LOG.warning('Cannot ask for %(portals)s: %(error)s',
+                            {'portals': portals, 'error': error})
 
 
 def broken(lun: Lun) -> bool:

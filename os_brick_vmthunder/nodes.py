@@ -149,27 +149,27 @@ class Nodes:
                 found.append(Node(portal.lower(), iqn))
         return found
 
-    def record(self, node: Node, chap: connection.Chap,
-               settings: Mapping[str, str]) -> None:
-        """Make a record, or correct it.
+    def record(self, wanted: Collection[Node], known: Collection[Node],
+               chap: connection.Chap, settings: Mapping[str, str]) -> None:
+        """Make records, or correct them.
 
+        :param wanted: portals of one target.
+        :param known: those with a record. It isn't made from nothing: who
+            logs in by it meanwhile would do so without a secret.
         :raises ProcessExecutionError: iscsiadm failed.
         """
         values = dict(settings) | {
             'node.session.auth.authmethod': 'CHAP',
             'node.session.auth.username': chap.username,
             'node.session.auth.password': chap.password}
-        where = ('-T', node.iqn, '-p', node.portal)
-        update = (*where, '--op', 'update',
-                  *(word for name, value in values.items()
-                    for word in ('-n', name, '-v', value)))
-        try:
-            self._iscsiadm('node', *update)
-        except processutils.ProcessExecutionError as error:
-            if error.exit_code != _NO_RECORDS:
-                raise
-            self._iscsiadm('node', *where, '--op', 'new')
-            self._iscsiadm('node', *update)
+        for node in wanted:
+            if node not in known:
+                self._iscsiadm('node', '-T', node.iqn, '-p', node.portal,
+                               '--op', 'new')
+        for iqn in {node.iqn for node in wanted}:
+            self._iscsiadm('node', '-T', iqn, '--op', 'update',
+                           *(word for name, value in values.items()
+                             for word in ('-n', name, '-v', value)))
 
     def missing(self, target: str) -> list[Node]:
         """Return those with a record and without a session."""

@@ -76,8 +76,9 @@ class FakeIscsi:
             names = words[words.index('-n')::4]
             assert set(names) == {'-n'}, words
             start = words.index('-n')
-            self.records[matching[0]].update(
-                zip(words[start + 1::4], words[start + 3::4]))
+            for node in matching:
+                self.records[node].update(
+                    zip(words[start + 1::4], words[start + 3::4]))
         elif options.get('--op') == 'delete':
             if self.late:
                 self.add(self.late.pop())

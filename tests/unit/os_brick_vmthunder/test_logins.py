@@ -11,6 +11,7 @@
 #    under the License.
 
 
+import dataclasses
 import unittest
 from unittest import mock
 
@@ -80,6 +81,34 @@ class LoginsTest(unittest.TestCase):
         self.iscsi.commands.clear()
         self.assertEqual(taken, self.reach(20))
         self.assertEqual([], self.iscsi.commands)
+
+    def test_few_commands(self):
+        """Each takes as long as all else that is done here."""
+        diff = dataclasses.replace(test_connection.make().diff, paths=tuple(
+            connection.Path(f'192.0.2.{number}:3260', 'iqn.x:diff', 0)
+            for number in (1, 2)))
+        self.logins.reach(diff)
+        listed, *others = self.iscsi.commands
+        self.assertEqual('node', listed)
+        self.assertEqual(
+            ['new', 'new', 'update', '--login', '--login'],
+            [next(word for word in command.split()
+                  if word in ('new', 'update', '--login'))
+             for command in others])
+
+    def test_one_that_cannot_be_recorded(self):
+        """It's nobody else's matter."""
+        execute = self.iscsi._execute
+
+        def refuse(*command, **keywords):
+            if PARENTS[0].portal in command:
+                raise processutils.ProcessExecutionError(exit_code=7)
+            return execute(*command, **keywords)
+
+        with mock.patch.object(self.iscsi, '_execute', refuse):
+            self.reach()
+        self.assertEqual([PARENTS[1], *ROOTS],
+                         self.logins.answering(TEMPLATE))
 
     def test_relays_fail_sooner(self):
         self.reach()

@@ -42,19 +42,35 @@ class NodesTest(unittest.TestCase):
 
     def make(self, *made):
         for node in made:
-            self.nodes.record(node, CHAP, nodes.SETTINGS)
+            self.nodes.record([node], self.iscsi.records, CHAP,
+                              nodes.SETTINGS)
 
     def test_record(self):
-        self.nodes.record(RELAY, CHAP, nodes.RELAY_SETTINGS)
+        self.nodes.record([RELAY], [], CHAP, nodes.RELAY_SETTINGS)
         settings = self.iscsi.records[RELAY]
         self.assertEqual(('CHAP', 'user', 'secret'), tuple(
             settings[f'node.session.auth.{name}']
             for name in ('authmethod', 'username', 'password')))
         self.assertEqual('2', settings['node.conn[0].timeo.noop_out_timeout'])
         # again, with another secret: it isn't made from nothing
-        self.nodes.record(RELAY, connection.Chap('user', 'new'),
+        self.nodes.record([RELAY], [RELAY],
+                          connection.Chap('user', 'new'),
                           nodes.RELAY_SETTINGS)
         self.assertEqual('new', settings['node.session.auth.password'])
+        self.assertIs(settings, self.iscsi.records[RELAY])
+
+    def test_record_of_several_portals(self):
+        other = nodes.Node('192.0.2.2:3260', ROOT.iqn)
+        self.nodes.record([ROOT, other], [ROOT, RELAY], CHAP, nodes.SETTINGS)
+        # what was thought to be there isn't, and is nobody's harm
+        self.assertEqual([other], list(self.iscsi.records))
+        self.nodes.record([ROOT, other], [other], CHAP, nodes.SETTINGS)
+        self.assertEqual(
+            [{**nodes.SETTINGS, 'node.session.auth.authmethod': 'CHAP',
+              'node.session.auth.username': 'user',
+              'node.session.auth.password': 'secret'}] * 2,
+            list(self.iscsi.records.values()))
+        self.assertEqual(4, len(self.iscsi.commands))
 
     def test_nobody_waits_two_minutes(self):
         for settings in nodes.SETTINGS, nodes.RELAY_SETTINGS:
