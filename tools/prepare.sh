@@ -134,7 +134,7 @@ make_venv() {
         rm -f "$stamp"
         logged .venv/bin/python -m pip install --progress-bar off \
             --disable-pip-version-check --constraint constraints.txt \
-            --editable '.[cinder,docs,lab,tempest,test]'
+            --editable '.[bench,cinder,docs,lab,tempest,test]'
         printf '%s\n%s\n' "$PWD" "$made_from" > "$stamp"
     fi
 }

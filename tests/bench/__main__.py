@@ -13,6 +13,7 @@
 """Benchmarks of what is ours, each beside what is there without us.
 
     python -m tests.bench [NAME...] [--rounds N] [--json FILE] [--logs DIR]
+    python -m tests.bench storm --help
 
 Runs in the lab's sandbox. A benchmark is a module with a function
 ``run(rounds)`` that returns the figures it measured; what is measured and
@@ -54,6 +55,9 @@ def machine() -> str:
 
 def main() -> int:
     """The program; see the module's description."""
+    if sys.argv[1:2] == ['storm']:  # has options and results of its own
+        from tests.bench.storm import command
+        return command.main(sys.argv[2:])
     parser = argparse.ArgumentParser(
         prog='python -m tests.bench', description=(
             'Measure what is ours beside what is there without us.'))

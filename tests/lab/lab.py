@@ -105,6 +105,12 @@ class Lab:
                 future.result()
         return hosts
 
+    def remove(self, host: host_module.Host) -> None:
+        """Cut a host's power and take away all that was its."""
+        host.remove()
+        del self.hosts[host.name]
+        shutil.rmtree(host.directory, ignore_errors=True)
+
     def collect_logs(self, destination: str | os.PathLike[str]) -> None:
         """Copy all hosts' logs, consoles too, into a directory."""
         for name, host in self.hosts.items():

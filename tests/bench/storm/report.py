@@ -1,0 +1,176 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What storms were like, for people: a line, tables, and goals."""
+
+import dataclasses
+import statistics
+import typing
+
+from tests.bench.storm import contenders
+from tests.bench.storm import outcome
+
+MIB = 1 << 20
+
+_SLOWER, _COLD, _EGRESS = 1.25, 1.05, 0.05
+#: Of how many hosts, and how many at all have to be done.
+_MANY, _ALL = 32, 160
+
+
+@dataclasses.dataclass(frozen=True)
+class Goal:
+    """Something that is to be at most so much.
+
+    :ivar bound: what sets the limit where it is missed.
+    """
+
+    claim: str
+    measured: float
+    limit: float
+    unit: str
+    bound: str = ''
+
+    @property
+    def met(self) -> bool:
+        return self.measured <= self.limit
+
+    def cells(self) -> tuple[str, ...]:
+        result = 'met'
+        if not self.met:
+            over = (f'by {self.measured / self.limit - 1:.0%}' if self.limit
+                    else 'as it should be 0')
+            result = f'missed {over}' + (f': {self.bound}'
+                                         if self.bound else '')
+        return (self.claim, f'{self.measured:.4g} {self.unit}'.strip(),
+                f'{self.limit:.4g} {self.unit}'.strip(), result)
+
+
+def goals(run: outcome.Run) -> list[Goal]:
+    """Return the goals that a run can tell something about."""
+    found: list[Goal] = []
+    alone = run.find(contenders.VMTHUNDER, 1)
+    for size in run.sizes:
+        cold = run.find(contenders.VMTHUNDER, size)
+        warm = run.find(contenders.SECOND, size)
+        if cold is None:
+            continue
+        if alone and size >= _MANY:
+            found.append(Goal(
+                f'{size} hosts done, beside one alone',
+                cold.seconds / alone.seconds, _SLOWER, '', _slowest(cold)))
+        fan_out = min(run.root_fan_out, size)
+        found.append(Goal(
+            f'egress of the storage host with {size}, in working sets',
+            cold.egress / run.boot.working_set, fan_out + _EGRESS, '',
+            f'{cold.from_root / MIB:.1f} MiB were read of its disks, the '
+            f'rest is what protocols add'))
+        if warm:
+            found.append(Goal(
+                f'first VM beside the second, with {size}, no prefetch',
+                cold.seconds / warm.seconds, _COLD, '', _slowest(cold)))
+            found.append(Goal(
+                f'template bytes that second VMs read over the network, '
+                f'with {size}', warm.of_templates / MIB, 0, 'MiB'))
+    every = [storm for storm in run.storms]
+    found.append(Goal('hosts that saw a wrong byte or an error', sum(
+        bool(row.wrong) for storm in every for row in storm.rows), 0, ''))
+    return found
+
+
+def _slowest(storm: outcome.Storm) -> str:
+    """Say what the last host of a storm waited for."""
+    last = max(storm.rows, key=lambda row: row.seconds)
+    return (f'the last host waited {last.waited:.1f} s for its disk; '
+            f'processors were {storm.busy:.0%} busy')
+
+
+def line(storm: outcome.Storm) -> str:
+    """Return a storm as a line."""
+    return '  '.join(_cells(storm))
+
+
+def text(run: outcome.Run) -> str:
+    """Return tables of a run."""
+    return '\n'.join([
+        *description(run), '', *_table(_HEAD, [
+            _cells(storm) for storm in _sorted(run)]), '',
+        *_table(_GOALS, [goal.cells() for goal in goals(run)])])
+
+
+def rst(run: outcome.Run) -> str:
+    """Return the same as a part of the documentation."""
+    parts = ['.. Written by python -m tests.bench storm; do not change.', '',
+             *(f'* {each}' for each in description(run)), '']
+    for title, head, rows in (
+            ('What was measured', _HEAD, [_cells(storm)
+                                          for storm in _sorted(run)]),
+            ('Goals', _GOALS, [goal.cells() for goal in goals(run)])):
+        parts += [f'.. list-table:: {title}', '   :header-rows: 1', '']
+        for row in (head, *rows):
+            for number, cell in enumerate(row):
+                parts.append(f'   {"*" if not number else " "} - {cell}')
+        parts.append('')
+    return '\n'.join(parts)
+
+
+def description(run: outcome.Run) -> list[str]:
+    """Say what was replayed on what, and what is scaled."""
+    boot, scale = run.boot, run.scale
+    kept = ('all of its requests' if scale.share == 1 else
+            f'one of {scale.share} of its requests')
+    return [
+        f'Measured {run.date} on {run.machine}.',
+        f'The boot: {boot.guest}; {boot.recorded:.1f} s of computing. '
+        f'{kept.capitalize()} are replayed: {boot.requests}, which read '
+        f'{boot.working_set / MIB:.1f} MiB of different bytes.',
+        f'Scaled: each link, that of the storage host too, has '
+        f'{scale.link_mbit:g} Mbit/s each way, and the guest computes '
+        f'{scale.pauses:g} times as long as when it was recorded. That is as '
+        f'with 1 Gbit/s and a guest that takes '
+        f'{boot.recorded * scale.pauses * scale.link_mbit / 1000:.1f} s, '
+        f'{1000 / scale.link_mbit:g} times as slow.',
+        f'A host has {scale.memory} MiB of memory. Volumes are made and '
+        f'attached before a storm; its time is that of booting alone.',
+        f'{run.root_fan_out} hosts read a template from the storage host '
+        f'itself.']
+
+
+_HEAD = ('hosts', 'disks', 'all done', 'median', 'waiting for disk',
+         'root sent', 'of its disks', 'of relays', 'volume made',
+         'attached', 'processors')
+_GOALS = ('goal', 'measured', 'at most', 'result')
+
+
+def _sorted(run: outcome.Run) -> list[outcome.Storm]:
+    order = list(contenders.TITLES)
+    return sorted(run.storms, key=lambda storm: (
+        storm.hosts, order.index(storm.contender)))
+
+
+def _cells(storm: outcome.Storm) -> tuple[str, ...]:
+    rows = storm.rows
+    relayed = sum(row.relayed for row in rows)
+    return (str(storm.hosts), contenders.TITLES[storm.contender],
+            f'{storm.seconds:.1f} s',
+            f'{statistics.median(row.seconds for row in rows):.1f} s',
+            f'{statistics.median(row.waited for row in rows):.1f} s',
+            f'{storm.egress / MIB:.1f} MiB',
+            f'{storm.from_root / MIB:.1f} MiB', f'{relayed / MIB:.1f} MiB',
+            f'{storm.made:.1f} s', f'{storm.attached:.1f} s',
+            f'{storm.busy:.0%}')
+
+
+def _table(head: typing.Sequence[str],
+           rows: typing.Sequence[typing.Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(head, *rows)]
+    return ['  '.join(cell.ljust(width) for cell, width in
+                      zip(row, widths)).rstrip() for row in (head, *rows)]

@@ -1,0 +1,210 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Tests of what storms replay, keep and tell."""
+
+import dataclasses
+import pathlib
+import tempfile
+import time
+import unittest
+
+import ddt
+
+from tests.bench.storm import contenders
+from tests.bench.storm import outcome
+from tests.bench.storm import plan
+from tests.bench.storm import plots
+from tests.bench.storm import replay
+from tests.bench.storm import report
+from tests.bench.storm import trace
+
+MIB = 1 << 20
+EVENTS = """\
+7@10.000000:virtio_blk_handle_read vdev 0x1 req 0xa sector 0 nsectors 1
+7@10.001000:virtio_blk_rw_complete vdev 0x1 req 0xa ret 0
+something else
+7@10.003000:virtio_blk_handle_read vdev 0x1 req 0xa sector 2048 nsectors 8
+7@10.003500:virtio_blk_handle_write vdev 0x1 req 0xb sector 8 nsectors 8
+7@10.004000:virtio_blk_rw_complete vdev 0x1 req 0xb ret 0
+7@10.005000:virtio_blk_rw_complete vdev 0x1 req 0xa ret 0
+7@10.007000:virtio_blk_handle_read vdev 0x1 req 0xc sector 63 nsectors 64
+"""
+TRACE = trace.Trace('a guest', 4 * MIB, MIB, (
+    trace.Request(False, 0, 512, 0.0),
+    trace.Request(False, 65024, 1024, 0.002),
+    trace.Request(True, 61440, 8192, 0.001),
+    trace.Request(False, 65536 - 4096, 8192, 0.0),
+    trace.Request(False, 3 * MIB, 65536, 0.004)))
+
+
+class TraceTest(unittest.TestCase):
+
+    def test_events(self):
+        found = trace.from_events(EVENTS.splitlines())
+        self.assertEqual(
+            [(False, 0, 512), (False, 2048 * 512, 4096), (True, 4096, 4096),
+             (False, 63 * 512, 64 * 512)],
+            [(each.write, each.offset, each.length) for each in found])
+        # what comes while another is under way has no pause of its own
+        for wanted, each in zip((0, 0.002, 0, 0.002), found):
+            self.assertAlmostEqual(wanted, each.pause, 5)
+
+    def test_text(self):
+        self.assertEqual(TRACE, trace.Trace.from_text(TRACE.to_text()))
+
+    def test_wrong_line(self):
+        with self.assertRaisesRegex(ValueError, 'X 1 2 3'):
+            trace.Trace.from_text(TRACE.to_text() + 'X 1 2 3\n')
+
+    def test_thinned_keeps_the_pauses(self):
+        half = TRACE.thinned(2)
+        self.assertEqual([0, 61440, 3 * MIB],
+                         [each.offset for each in half.requests])
+        self.assertAlmostEqual(TRACE.seconds, half.seconds)
+        self.assertEqual(MIB // 2, half.image_size)
+        self.assertEqual(TRACE, TRACE.thinned(1))
+
+    def test_recorded(self):
+        recorded = trace.load()
+        self.assertLess(1000, len(recorded.requests))
+        for request in recorded.requests:
+            self.assertLessEqual(request.offset + request.length,
+                                 recorded.disk_size)
+            self.assertLess(request.length, replay._LARGEST - 8192)
+        plan.make('seed', recorded)
+
+
+@ddt.ddt
+class ReplayTest(unittest.TestCase):
+    """A file in place of a volume."""
+
+    def setUp(self):
+        super().setUp()
+        # not a tmpfs, which some kernels open for nobody past their cache
+        directory = tempfile.TemporaryDirectory(dir=pathlib.Path.cwd())
+        self.addCleanup(directory.cleanup)
+        self.disk = pathlib.Path(directory.name, 'disk')
+        with open(self.disk, 'wb') as file:
+            file.truncate(TRACE.disk_size)
+            for offset, data in plan.data('seed', TRACE):
+                file.seek(offset)
+                file.write(data)
+
+    def replay(self, pauses=1.0):
+        return replay.run(str(self.disk), plan.make('seed', TRACE, pauses),
+                          time.time(), 0.001)
+
+    def test_right(self):
+        outcome = self.replay()
+        self.assertEqual((), outcome.wrong)
+        self.assertEqual(4096 + 8192 + 8192 + 65536,
+                         outcome.progress[-1][1])
+        self.assertLessEqual(TRACE.seconds, outcome.seconds)
+        self.assertLessEqual(outcome.longest, outcome.waited)
+
+    def test_twice(self):
+        """What one guest wrote isn't there for the next."""
+        self.assertEqual((), self.replay().wrong)
+        self.assertEqual(('wrong bytes at 61440',), self.replay().wrong)
+
+    @ddt.data(0, 4095, 61440, 3 * MIB + 65535)
+    def test_a_wrong_byte(self, offset):
+        with open(self.disk, 'r+b') as file:
+            file.seek(offset)
+            byte = file.read(1)
+            file.seek(offset)
+            file.write(bytes([byte[0] ^ 1]))
+        self.assertEqual(1, len(self.replay().wrong))
+
+    def test_a_short_disk(self):
+        with open(self.disk, 'r+b') as file:
+            file.truncate(3 * MIB)
+        self.assertEqual((f'short read at {3 * MIB}',), self.replay().wrong)
+
+    def test_unaligned_write(self):
+        odd = trace.Request(True, 512, 512, 0.0)
+        with self.assertRaisesRegex(ValueError, 'aligned'):
+            plan.make('seed', dataclasses.replace(TRACE, requests=(odd,)))
+
+    def test_working_set(self):
+        self.assertEqual(4096 * (1 + 2 + 16), plan.working_set(TRACE))
+        self.assertEqual([0, 1, 48], plan.blocks(TRACE))
+
+
+def storm(contender, hosts, seconds, egress, template=0, wrong=()):
+    """Return a storm; amounts in MiB, of all hosts."""
+    return outcome.Storm(contender, tuple(
+        outcome.Row(f'host-{number}', (), seconds - number / 100, 1.0, 0.5,
+                    0.0, template * MIB // hosts, 0, 0, 0, 0,
+                    ((0.0, 0), (seconds, 40 * MIB)), wrong)
+        for number in range(hosts)), egress * MIB, 1.0, 2.0, 0.5)
+
+
+def run(*storms):
+    return outcome.Run('2000-01-01T00:00:00+00:00', 'a machine',
+                       outcome.Scale(), outcome.Boot(
+                           'a guest', 10.0, 1000, 40 * MIB, 100 * MIB),
+                       2, storms)
+
+
+class ReportTest(unittest.TestCase):
+
+    def test_json(self):
+        found = run(storm('vmthunder', 2, 10.0, 80, wrong=('this',)))
+        self.assertEqual(found, outcome.Run.from_json(found.to_json()))
+
+    def results(self, *storms):
+        return {goal.claim: goal.cells()[-1]
+                for goal in report.goals(run(*storms))}
+
+    def test_goals_met(self):
+        results = self.results(
+            storm('vmthunder', 1, 10.0, 41), storm('second-vm', 1, 9.6, 0),
+            storm('vmthunder', 32, 12.4, 82), storm('lvm', 32, 99.0, 1300))
+        self.assertEqual({'met'}, set(results.values()))
+        self.assertEqual(6, len(results))
+
+    def test_goals_missed(self):
+        results = self.results(
+            storm('vmthunder', 1, 10.0, 80), storm('second-vm', 1, 5.0, 9, 9),
+            storm('vmthunder', 32, 15.0, 164, wrong=('wrong bytes at 0',)))
+        self.assertEqual(6, len(results))
+        for result in results.values():
+            self.assertRegex(result, '^missed ')
+        self.assertRegex(results['32 hosts done, beside one alone'],
+                         '^missed by 20%: the last host waited 1.0 s')
+
+    def test_a_small_run(self):
+        """What wasn't run is no goal."""
+        self.assertEqual(['met'], list(self.results(
+            storm('lvm', 4, 10.0, 160)).values()))
+
+    def test_texts_tell_of_all_contenders(self):
+        found = run(*(storm(name, 1, 10.0, 40)
+                      for name in contenders.TITLES))
+        for text in report.text(found), report.rst(found):
+            for title in contenders.TITLES.values():
+                self.assertIn(title, text)
+
+    def test_plots(self):
+        found = run(storm('vmthunder', 1, 10.0, 40),
+                    storm('vmthunder', 4, 11.0, 80),
+                    storm('lvm', 4, 20.0, 160))
+        with tempfile.TemporaryDirectory() as directory:
+            files = plots.write(found, pathlib.Path(directory))
+            self.assertEqual(
+                ['storm-time.svg', 'storm-egress.svg',
+                 'storm-progress-1.svg', 'storm-progress-4.svg'],
+                [file.name for file in files])
+            for file in files:
+                self.assertIn('<svg', file.read_text())
