@@ -50,6 +50,8 @@ nova: lab
 # Ratios, medians of five rounds: see doc/source/benchmarks.rst.
 bench: lab
 	@$(PYTHON_VENV) -W ignore -m tests.bench
+	@$(PYTHON_VENV) -W ignore -m tests.bench storm --json .cache/storm.json \
+		--plots doc/source/images --rst doc/source/storm-results.inc
 
 docs: venv
 	@$(PYTHON_VENV) -m sphinx -q -W --keep-going -b html doc/source doc/build/html

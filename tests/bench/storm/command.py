@@ -18,6 +18,7 @@ import os
 import pathlib
 import sys
 import time
+import traceback
 import typing
 
 from tests.bench.storm import contenders
@@ -37,6 +38,7 @@ def main(arguments: list[str]) -> int:
     """Run storms, or show those of a file; return the exit status."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    wrong: list[str] = []
     if options.show:
         run = outcome.Run.from_json(options.show.read_text())
     else:
@@ -45,25 +47,27 @@ def main(arguments: list[str]) -> int:
         sandbox.ensure()
         scale = outcome.Scale(options.link, options.pauses, options.share,
                               options.memory)
-        run = measure(sorted(options.hosts), options.contenders, scale,
-                      options.json)
+        run, wrong = measure(sorted(options.hosts), options.contenders,
+                             scale, options.json)
     print(report.text(run))
     if options.plots:
         from tests.bench.storm import plots
-        plots.write(run, options.plots)
+        plots.write(run, options.plots, options.name)
     if options.rst:
-        options.rst.write_text(report.rst(run))
-    wrong = [what for storm in run.storms for what in storm.wrong]
+        options.rst.write_text(report.rst(run, options.name))
+    wrong += [what for storm in run.storms for what in storm.wrong]
     for what in wrong[:20]:
         print(what)
     return 1 if wrong else 0
 
 
 def measure(sizes: typing.Sequence[int], names: typing.Sequence[str],
-            scale: outcome.Scale, file: pathlib.Path | None) -> outcome.Run:
+            scale: outcome.Scale, file: pathlib.Path | None
+            ) -> tuple[outcome.Run, list[str]]:
     """Let storms of all sizes blow over all contenders.
 
     :param file: gets what was measured, after each contender.
+    :returns: what was measured, and what could not be.
     """
     trace = traces.load().thinned(scale.share)
     run = outcome.Run(
@@ -72,6 +76,7 @@ def measure(sizes: typing.Sequence[int], names: typing.Sequence[str],
                 trace.guest, round(trace.seconds, 1), len(trace.requests),
                 plan.working_set(trace), trace.image_size),
         contenders.ROOT_FAN_OUT, ())
+    failed = []
     say = _Say()
     with lab.Lab() as opened:
         for size in sizes:
@@ -79,13 +84,18 @@ def measure(sizes: typing.Sequence[int], names: typing.Sequence[str],
             with fleets.Fleet(opened, size, scale, trace) as fleet:
                 for name in names:
                     say(f'{size} hosts: {contenders.TITLES[name]}')
-                    found = contenders.CONTENDERS[name](fleet)
+                    try:
+                        found = contenders.CONTENDERS[name](fleet)
+                    except Exception:  # the others are measured still
+                        say(traceback.format_exc() + fleet.state())
+                        failed.append(f'{size} hosts: {name}')
+                        continue
                     run = run.with_storms(found)
                     for storm in found:
                         say(report.line(storm))
                     if file:
                         file.write_text(run.to_json())
-    return run
+    return run, failed
 
 
 class _Say:
@@ -131,6 +141,8 @@ def _parser() -> argparse.ArgumentParser:
         'where to draw it, as SVG'))
     parser.add_argument('--rst', type=pathlib.Path, metavar='FILE', help=(
         'where to write the tables for the documentation'))
+    parser.add_argument('--name', default='storm', help=(
+        "what the plots' names begin with"))
     parser.add_argument('--show', type=pathlib.Path, metavar='FILE', help=(
         'measure nothing, take what such a file says'))
     return parser

@@ -121,12 +121,20 @@ class Fleet:
             onhost.disconnect, info, device, timeout=_TIMEOUT),
             connections, devices)
 
+    def state(self) -> str:
+        """Say how some of the hosts stand, for a report of what went wrong."""
+        return '\n'.join(host.call(onhost.state)
+                         for host in (self.storage, *self.hosts[:2])
+                         if host.alive)
+
     @contextlib.contextmanager
     def shaped(self) -> typing.Iterator[None]:
         """Limit all links meanwhile."""
         self._shape(self.scale.link_mbit)
-        yield
-        self._shape(None)
+        try:
+            yield
+        finally:
+            self._shape(None)
 
     def _shape(self, mbit: float | None) -> None:
         self.storage.network.shape(mbit)

@@ -32,6 +32,7 @@ from tests.bench.storm import replay
 MODULES = ('tests.bench.storm.lean', 'tests.bench.storm.onhost',
            'tests.bench.storm.replay',
            'os_brick_vmthunder.initiator.connectors.vmthunder',
+           'os_brick_vmthunder.agent',
            'rtslib_fb', 'os_brick_vmthunder.privileged.lio')
 
 _LOCKS = pathlib.Path('/run/lock/os-brick')
@@ -71,6 +72,29 @@ def disconnect(info: Properties, path: str) -> None:
     """Detach a volume."""
     _connector(info).disconnect_volume(info['data'],
                                        {'type': 'block', 'path': path})
+
+
+def start_agent() -> None:
+    """Have this host's agent run from now on, in a process of its own.
+
+    It has in common with the worker what that one has imported.
+    """
+    _prepare()
+    if os.fork():
+        return
+    os.setsid()
+    from os_brick.initiator.connectors import iscsi
+    from os_brick_vmthunder import agent
+    from os_brick_vmthunder import caches
+    from os_brick_vmthunder import conf
+    from os_brick_vmthunder import logins
+    from os_brick_vmthunder import paths
+
+    config = conf.load()
+    initiator = iscsi.ISCSIConnector('', use_multipath=True)
+    agent.Agent(paths.Paths(initiator, ''), logins.Logins(initiator),
+                caches.create(config), config).run()
+    os._exit(0)
 
 
 def read_bytes() -> dict[str, int]:

@@ -20,9 +20,9 @@ from matplotlib import pyplot
 
 from tests.bench.storm import contenders
 from tests.bench.storm import outcome
+from tests.bench.storm import report
 
 MIB = 1 << 20
-TIME, EGRESS = 'storm-time.svg', 'storm-egress.svg'
 
 matplotlib.use('svg')
 # the same data gives the same file
@@ -31,24 +31,23 @@ _COLORS = dict(zip(contenders.TITLES, ('tab:blue', 'tab:cyan', 'tab:red',
                                        'tab:orange', 'tab:green')))
 
 
-def write(run: outcome.Run, directory: pathlib.Path) -> list[pathlib.Path]:
+def write(run: outcome.Run, directory: pathlib.Path,
+          name: str) -> list[pathlib.Path]:
     """Draw all that a run can tell.
 
+    :param name: of the run, see :func:`.report.plot`.
     :returns: the files, as SVG.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    written = [_lines(run, directory / TIME, 'seconds until all have booted',
+    written = [_lines(run, directory / report.plot(name, 'time'),
+                      'seconds until all have booted',
                       lambda storm: storm.seconds),
-               _lines(run, directory / EGRESS,
+               _lines(run, directory / report.plot(name, 'egress'),
                       'MiB that the storage host sent',
                       lambda storm: storm.egress / MIB)]
-    written += [_progress(run, size, directory / progress_name(size))
+    written += [_progress(run, size, directory / report.plot(name, size))
                 for size in run.sizes]
     return written
-
-
-def progress_name(hosts: int) -> str:
-    return f'storm-progress-{hosts}.svg'
 
 
 def _lines(run: outcome.Run, path: pathlib.Path, label: str,

@@ -106,8 +106,20 @@ def text(run: outcome.Run) -> str:
         *_table(_GOALS, [goal.cells() for goal in goals(run)])])
 
 
-def rst(run: outcome.Run) -> str:
-    """Return the same as a part of the documentation."""
+def plot(name: str, what: object) -> str:
+    """Return the name of the file of a plot.
+
+    :param name: of the run.
+    :param what: 'time', 'egress', or how many hosts' progress it shows.
+    """
+    return f'{name}-{what}.svg'
+
+
+def rst(run: outcome.Run, name: str) -> str:
+    """Return the same, and the plots, as a part of the documentation.
+
+    :param name: of the run.
+    """
     parts = ['.. Written by python -m tests.bench storm; do not change.', '',
              *(f'* {each}' for each in description(run)), '']
     for title, head, rows in (
@@ -119,6 +131,13 @@ def rst(run: outcome.Run) -> str:
             for number, cell in enumerate(row):
                 parts.append(f'   {"*" if not number else " "} - {cell}')
         parts.append('')
+    for what, title in (
+            ('time', 'Time until all hosts have booted'),
+            ('egress', 'What the storage host sent meanwhile'),
+            *((size, f'What each of {size} guests has read, over time')
+              for size in run.sizes)):
+        parts += [f'.. figure:: images/{plot(name, what)}', '',
+                  f'   {title}.', '']
     return '\n'.join(parts)
 
 

@@ -171,6 +171,7 @@ def _filled(driver: typing.Any, image_id: str,
 
 def _export(driver: typing.Any, volume: volumes.Volume,
             connector: Properties) -> Properties:
+    volumes.store(volume)
     volume.__dict__.update(driver.create_export(
         context.get_admin_context(), volume, connector))
     return dict(driver.initialize_connection(volume, connector))
@@ -183,6 +184,7 @@ def _stock() -> typing.Any:
     driver = volumes.driver.lvm.LVMVolumeDriver(
         configuration=configuration.Configuration(
             [], config_group='backend'), db=made.db)
+    driver.target_driver.db = made.db
     setattr(lio.LioAdm, '_execute', staticmethod(_rtstool))
     driver.check_for_setup_error()
     return driver

@@ -192,7 +192,7 @@ class ReportTest(unittest.TestCase):
     def test_texts_tell_of_all_contenders(self):
         found = run(*(storm(name, 1, 10.0, 40)
                       for name in contenders.TITLES))
-        for text in report.text(found), report.rst(found):
+        for text in report.text(found), report.rst(found, 'a'):
             for title in contenders.TITLES.values():
                 self.assertIn(title, text)
 
@@ -201,10 +201,12 @@ class ReportTest(unittest.TestCase):
                     storm('vmthunder', 4, 11.0, 80),
                     storm('lvm', 4, 20.0, 160))
         with tempfile.TemporaryDirectory() as directory:
-            files = plots.write(found, pathlib.Path(directory))
+            files = plots.write(found, pathlib.Path(directory), 'a')
             self.assertEqual(
-                ['storm-time.svg', 'storm-egress.svg',
-                 'storm-progress-1.svg', 'storm-progress-4.svg'],
+                ['a-time.svg', 'a-egress.svg', 'a-1.svg', 'a-4.svg'],
                 [file.name for file in files])
+            for file in files:
+                self.assertIn(f'images/{file.name}\n',
+                              report.rst(found, 'a'))
             for file in files:
                 self.assertIn('<svg', file.read_text())
