@@ -40,7 +40,11 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     wrong: list[str] = []
     if options.show:
-        run = outcome.Run.from_json(options.show.read_text())
+        try:
+            run = outcome.merge([outcome.Run.from_json(file.read_text())
+                                 for file in options.show])
+        except ValueError as error:
+            parser.error(str(error))
     else:
         if not 1 <= max(options.hosts) <= fleets.MOST_HOSTS:
             parser.error(f'the lab has room for {fleets.MOST_HOSTS} hosts')
@@ -48,7 +52,7 @@ def main(arguments: list[str]) -> int:
         scale = outcome.Scale(options.link, options.pauses, options.share,
                               options.memory)
         run, wrong = measure(sorted(options.hosts), options.contenders,
-                             scale, options.json)
+                             scale, options.json, options.logs)
     print(report.text(run))
     if options.plots:
         from tests.bench.storm import plots
@@ -62,11 +66,12 @@ def main(arguments: list[str]) -> int:
 
 
 def measure(sizes: typing.Sequence[int], names: typing.Sequence[str],
-            scale: outcome.Scale, file: pathlib.Path | None
-            ) -> tuple[outcome.Run, list[str]]:
+            scale: outcome.Scale, file: pathlib.Path | None,
+            logs: pathlib.Path | None) -> tuple[outcome.Run, list[str]]:
     """Let storms of all sizes blow over all contenders.
 
     :param file: gets what was measured, after each contender.
+    :param logs: gets the hosts' logs where something could not be measured.
     :returns: what was measured, and what could not be.
     """
     trace = traces.load().thinned(scale.share)
@@ -88,6 +93,8 @@ def measure(sizes: typing.Sequence[int], names: typing.Sequence[str],
                         found = contenders.CONTENDERS[name](fleet)
                     except Exception:  # the others are measured still
                         say(traceback.format_exc() + fleet.state())
+                        if logs:
+                            opened.collect_logs(logs / f'{size}-{name}')
                         failed.append(f'{size} hosts: {name}')
                         continue
                     run = run.with_storms(found)
@@ -141,10 +148,14 @@ def _parser() -> argparse.ArgumentParser:
         'where to draw it, as SVG'))
     parser.add_argument('--rst', type=pathlib.Path, metavar='FILE', help=(
         'where to write the tables for the documentation'))
+    parser.add_argument('--logs', type=pathlib.Path, metavar='DIR', help=(
+        "where to leave the hosts' logs if something fails"))
     parser.add_argument('--name', default='storm', help=(
         "what the plots' names begin with"))
-    parser.add_argument('--show', type=pathlib.Path, metavar='FILE', help=(
-        'measure nothing, take what such a file says'))
+    parser.add_argument('--show', type=pathlib.Path, metavar='FILE',
+                        nargs='+', help=(
+                            'measure nothing, take what such files say, '
+                            'runs of the same scale'))
     return parser
 
 

@@ -35,7 +35,7 @@ class Scale:
     link_mbit: float = 100.0
     pauses: float = 3.0
     share: int = 1
-    memory: int = 160
+    memory: int = 224
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,6 +176,23 @@ class Run:
                    Scale(**values['scale']), Boot(**values['boot']),
                    values['root_fan_out'],
                    tuple(map(Storm.from_dict, values['storms'])))
+
+
+def merge(runs: typing.Sequence[Run]) -> Run:
+    """Return runs as one; of a storm that two have, the later one counts.
+
+    :raises ValueError: they aren't of the same boot and scale.
+    """
+    first, *others = sorted(runs, key=lambda run: run.date)
+    storms = {(storm.contender, storm.hosts): storm
+              for storm in first.storms}
+    for run in others:
+        if (run.scale, run.boot) != (first.scale, first.boot):
+            raise ValueError(f'the runs of {first.date} and {run.date} are '
+                             f'not of the same scale')
+        storms |= {(storm.contender, storm.hosts): storm
+                   for storm in run.storms}
+    return dataclasses.replace(first, storms=tuple(storms.values()))
 
 
 def _row(values: dict[str, typing.Any]) -> Row:

@@ -22,8 +22,6 @@ import io
 import json
 import os
 import re
-import socketserver
-import subprocess
 import time
 import typing
 import uuid
@@ -41,9 +39,10 @@ from tests.functional import volumes
 
 MODULES = (*volumes.MODULES, 'tests.bench.storm.storage')
 PORT = 8000
+#: What hosts fetch who copy the whole image.
+FILE = volumes.STATE / 'image'
 
 _TREE = volumes.STATE / 'tree'
-_FILE = volumes.STATE / 'image'
 
 Properties = dict[str, typing.Any]
 
@@ -111,6 +110,7 @@ def make_diffs(image_id: str, connectors: typing.Sequence[Properties],
     tree = Tree()
     for part in (made, made._exports, made._exports._relays):
         setattr(part, '_attachments', tree)
+    setattr(volumes.ImageService, 'download', _download)
     begin = time.monotonic()
     names = [str(uuid.uuid4()) for _ in connectors]
     for volume_id in names:
@@ -119,6 +119,24 @@ def make_diffs(image_id: str, connectors: typing.Sequence[Properties],
     seconds = (time.monotonic() - begin) / len(names)
     return [volumes.attach(volume_id, connector, made)
             for volume_id, connector in zip(names, connectors)], seconds
+
+
+def _download(self: typing.Any, ctxt: typing.Any, image_id: str,
+              file: typing.BinaryIO) -> None:
+    """Fetch an image from Glance, without writing its zeroes out."""
+    with open(volumes.IMAGES / image_id, 'rb') as image:
+        size = os.fstat(image.fileno()).st_size
+        end = 0
+        while end < size:
+            try:
+                begin = os.lseek(image.fileno(), end, os.SEEK_DATA)
+            except OSError:  # no more data
+                break
+            end = os.lseek(image.fileno(), begin, os.SEEK_HOLE)
+            image.seek(begin)
+            file.seek(begin)
+            file.write(image.read(end - begin))
+        file.truncate(size)
 
 
 def make_copies(image_id: str, trace: traces.Trace,
@@ -221,7 +239,7 @@ def make_file(image_id: str, trace: traces.Trace) -> None:
 
     It begins with what a boot reads. It is as large as the image's own.
     """
-    with open(_FILE, 'wb') as file:
+    with open(FILE, 'wb') as file:
         for _offset, data in plan.data(image_id, trace):
             file.write(data)
         while file.tell() < trace.image_size:
@@ -229,34 +247,5 @@ def make_file(image_id: str, trace: traces.Trace) -> None:
                                       trace.image_size - file.tell())))
 
 
-class _Sender(socketserver.BaseRequestHandler):
-
-    def handle(self) -> None:
-        with open(_FILE, 'rb') as file:
-            self.request.sendfile(file)
-
-
-def main() -> None:
-    """Send the file to whoever connects."""
-    server = socketserver.ThreadingTCPServer(('', PORT), _Sender,
-                                             bind_and_activate=False)
-    server.allow_reuse_address = True
-    server.request_queue_size = 256
-    server.server_bind()
-    server.server_activate()
-    server.serve_forever()
-
-
-def usage() -> str:
-    """Say how full the pool is."""
-    return subprocess.run(['lvs', '--noheadings', '-o',
-                           'lv_name,lv_size,data_percent', volumes.GROUP],
-                          capture_output=True, text=True).stdout
-
-
 def forget() -> None:
-    _FILE.unlink()
-
-
-if __name__ == '__main__':
-    main()
+    FILE.unlink()

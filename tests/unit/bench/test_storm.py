@@ -163,6 +163,20 @@ class ReportTest(unittest.TestCase):
         found = run(storm('vmthunder', 2, 10.0, 80, wrong=('this',)))
         self.assertEqual(found, outcome.Run.from_json(found.to_json()))
 
+    def test_merged(self):
+        first, again, other = (storm('vmthunder', 1, 10.0, 40),
+                               storm('vmthunder', 1, 11.0, 40),
+                               storm('lvm', 4, 20.0, 160))
+        merged = outcome.merge([
+            dataclasses.replace(run(again), date='2001'), run(first, other)])
+        self.assertEqual((again, other), merged.storms)
+        self.assertEqual('2000-01-01T00:00:00+00:00', merged.date)
+
+    def test_merged_of_different_scale(self):
+        smaller = dataclasses.replace(run(), scale=outcome.Scale(10.0))
+        with self.assertRaisesRegex(ValueError, 'not of the same scale'):
+            outcome.merge([run(), smaller])
+
     def results(self, *storms):
         return {goal.claim: goal.cells()[-1]
                 for goal in report.goals(run(*storms))}
