@@ -37,8 +37,18 @@ OPTIONS = [
                default='bcache',
                choices=[('bcache', 'blocks that guests read stay on a local '
                                    'disk'),
+                        ('dm-cache', 'blocks that guests read often stay on '
+                                     'a local disk'),
+                        ('flashcache', 'for old kernels that have that '
+                                       'module; nothing stays when the last '
+                                       'volume of a template is detached'),
+                        ('opencas', 'a cache of Open CAS that runs already; '
+                                    'nothing stays when the last volume of '
+                                    'a template is detached'),
                         ('none', 'every read goes over the network')],
-               help='Cache layer for templates.'),
+               help='Cache layer for templates. "vmthunder cache layers" '
+                    'tells which can work on this host. Drop the cache '
+                    'before you change the layer.'),
     cfg.StrOpt('cache_device',
                default='',
                help='Block device that takes the cache of all templates, as '
@@ -55,6 +65,12 @@ OPTIONS = [
                help='Largest size of cache_file in GiB. The file takes at '
                     'most half of what is free on its file system when it '
                     'is made. To change it later, drop the cache first.'),
+    cfg.IntOpt('opencas_cache_id',
+               default=1,
+               min=1,
+               max=16384,
+               help='Id of the cache of Open CAS that takes templates, if '
+                    'cache = opencas.'),
     cfg.StrOpt('state_dir',
                default='/var/lib/vmthunder',
                help='Directory for what this host has to keep about '
@@ -105,10 +121,11 @@ class HostConfig:
     """Settings of this host.
 
     :ivar file: where they come from, for messages.
-    :ivar cache: name of the cache layer, 'bcache' or 'none'.
+    :ivar cache: name of the cache layer, as 'bcache'.
     :ivar cache_device: path of the block device for the cache, or ''.
     :ivar cache_file: path of the file that stands in for it.
     :ivar cache_size: largest size of that file in bytes.
+    :ivar opencas_cache_id: of the cache of Open CAS to use.
     :ivar state_dir: path of a directory.
     :ivar relay_port: TCP port to serve other hosts on; 0 for not at all.
     :ivar relay_address: of this host, or '' for what the connector says.
@@ -123,6 +140,7 @@ class HostConfig:
     cache_device: str = ''
     cache_file: str = '/var/lib/vmthunder/cache.img'
     cache_size: int = 32 * _GIB
+    opencas_cache_id: int = 1
     state_dir: str = '/var/lib/vmthunder'
     relay_port: int = 3260
     relay_address: str = ''

@@ -14,13 +14,29 @@
 
 from os_brick_vmthunder.caches import base
 from os_brick_vmthunder.caches import bcache
+from os_brick_vmthunder.caches import dmcache
+from os_brick_vmthunder.caches import flashcache
 from os_brick_vmthunder.caches import none
+from os_brick_vmthunder.caches import opencas
 from os_brick_vmthunder import conf
 
 _LAYERS: dict[str, type[base.Cache]] = {
     'bcache': bcache.Bcache,
+    'dm-cache': dmcache.DmCache,
+    'flashcache': flashcache.Flashcache,
+    'opencas': opencas.OpenCas,
     'none': none.NoCache,
 }
+
+
+def names() -> list[str]:
+    """Return the names of all layers, the default first."""
+    return list(_LAYERS)
+
+
+def layer(name: str) -> type[base.Cache]:
+    """Return the layer of a name."""
+    return _LAYERS[name]
 
 
 def create(config: conf.HostConfig) -> base.Cache:

@@ -20,8 +20,9 @@ again.
 
 import abc
 import dataclasses
-from typing import Optional
+from typing import ClassVar, Optional
 
+from os_brick_vmthunder.caches import needs
 from os_brick_vmthunder import conf
 from os_brick_vmthunder import devicemapper as dm
 from os_brick_vmthunder import exception
@@ -54,18 +55,49 @@ class CacheStats:
     bypassed: int = 0
 
 
+@dataclasses.dataclass(frozen=True)
+class Promises:
+    """What a layer promises of what is read here.
+
+    :ivar kept_at_first_touch: what was read once is not read over the
+        network again.
+    :ivar kept_after_reboot: what was kept is still kept after the host was
+        started again, even by a power cut.
+    :ivar shared: the room is for all templates, as they need it; otherwise
+        each has its own.
+    """
+
+    kept_at_first_touch: bool
+    kept_after_reboot: bool
+    shared: bool
+
+
 class Cache(abc.ABC):
-    """A cache layer on this host."""
+    """A cache layer on this host.
+
+    :cvar PROMISES: what it promises.
+    :cvar NEEDS: what it needs.
+    """
+
+    PROMISES: ClassVar[Promises]
+    NEEDS: ClassVar[needs.Needs] = needs.Needs()
 
     def __init__(self, config: conf.HostConfig) -> None:
         self._config = config
 
-    @abc.abstractmethod
     def verify(self) -> None:
-        """Check that the layer can work here, without touching anything.
+        """Check that the layer can work here, without touching any device.
 
         :raises ConfigurationError: it can't; says what to do.
         """
+        lacking = self.NEEDS.lacking()
+        if lacking:
+            raise exception.ConfigurationError(reason=_(
+                'cache layer %(layer)s does not work here: %(lacking)s, or '
+                'set cache = none in %(file)s.') % {
+                    'layer': self._config.cache, 'lacking': lacking,
+                    'file': self._config.file})
+        self._verify()
 
     def device(self, template_id: str) -> Optional[str]:
         """Return a template's cached device if it is attached."""
@@ -137,6 +169,9 @@ class Cache(abc.ABC):
     @abc.abstractmethod
     def templates(self) -> list[str]:
         """Return the ids of templates of which something may be kept."""
+
+    def _verify(self) -> None:
+        """Check how the layer is set up; all it needs is there."""
 
     @abc.abstractmethod
     def _start(self, template_id: str, source: str, size: int) -> str:

@@ -19,8 +19,10 @@ from os_brick_vmthunder.caches import base
 from os_brick_vmthunder.caches import bcacheset
 from os_brick_vmthunder.caches import coalescing
 from os_brick_vmthunder.caches import failover
+from os_brick_vmthunder.caches import needs
 from os_brick_vmthunder import conf
 from os_brick_vmthunder import devicemapper as dm
+from os_brick_vmthunder.i18n import _
 from os_brick_vmthunder import sysfs
 
 
@@ -32,13 +34,19 @@ class Bcache(base.Cache):
     What was read in the last half minute before a power cut may be lost.
     """
 
+    PROMISES = base.Promises(kept_at_first_touch=True,
+                             kept_after_reboot=True, shared=True)
+    NEEDS = needs.Needs(
+        modules=('bcache',),
+        remedy=_('install a kernel that has it, as all of Debian and Ubuntu '
+                 'do'))
+
     def __init__(self, config: conf.HostConfig) -> None:
         super().__init__(config)
         self._set = bcacheset.CacheSet(config)
         self._directory = os.path.join(config.state_dir, 'templates')
 
-    def verify(self) -> None:
-        """Check kernel and cache device."""
+    def _verify(self) -> None:
         self._set.verify()
 
     def templates(self) -> list[str]:

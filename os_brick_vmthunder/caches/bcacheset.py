@@ -20,6 +20,7 @@ from oslo_concurrency import processutils
 from oslo_log import log as logging
 
 from os_brick_vmthunder.caches import backing
+from os_brick_vmthunder.caches import place
 from os_brick_vmthunder.caches import superblock
 from os_brick_vmthunder import conf
 from os_brick_vmthunder import devicemapper as dm
@@ -27,7 +28,6 @@ from os_brick_vmthunder import exception
 from os_brick_vmthunder.i18n import _
 from os_brick_vmthunder import locks
 from os_brick_vmthunder.privileged import bcache
-from os_brick_vmthunder.privileged import blockdev
 from os_brick_vmthunder.privileged import files
 from os_brick_vmthunder.privileged import loop
 from os_brick_vmthunder import sysfs
@@ -35,7 +35,6 @@ from os_brick_vmthunder import sysfs
 LOG = logging.getLogger(__name__)
 
 _SETS = '/sys/fs/bcache'
-_SMALLEST = 1 << 30
 # The larger a bucket, the larger are the leaves of the set's tree and the
 # later they are split; what is read at that moment is not kept. But the
 # kernel counts used sectors of a bucket in 13 bits: one of 4 MiB counts as
@@ -61,36 +60,19 @@ class CacheSet:
 
     def __init__(self, config: conf.HostConfig) -> None:
         self._config = config
+        self._place = place.Place(config, _is_ours, _BUCKET)
 
     def verify(self) -> None:
         """Check that there can be a set, without touching any device.
 
         :raises ConfigurationError: there can't; says what to do.
         """
-        if not os.path.isdir(_SETS):
-            try:
-                bcache.load_module()
-            except (processutils.ProcessExecutionError, OSError):
-                raise exception.ConfigurationError(reason=_(
-                    'the kernel has no bcache; install a kernel with the '
-                    'module bcache, or set cache = none in %s.') %
-                    self._config.file)
-        device = self._config.cache_device
-        if device:
-            if not sysfs.has_node(device):
-                raise exception.ConfigurationError(reason=_(
-                    'cache device %(device)s is not there or is no block '
-                    'device; correct cache_device in %(file)s.') % {
-                        'device': device, 'file': self._config.file})
-            if self.find() is None:
-                self._is_formatted(device)
-        elif not files.exists(self._config.cache_file):
-            self._file_size()
+        if self.find() is None:
+            self._place.verify()
 
     def find(self) -> Optional[str]:
         """Return the set's UUID if the kernel has it."""
-        device = self._config.cache_device or loop.find(
-            self._config.cache_file)
+        device = self._place.find()
         if not device:
             return None
         try:
@@ -138,9 +120,7 @@ class CacheSet:
             try:
                 if self._config.cache_device:
                     self._wipe()
-                else:
-                    loop.detach(self._config.cache_file)
-                    files.remove(self._config.cache_file)
+                self._place.give_up()
             except OSError as error:
                 raise _failure(str(error)) from error
 
@@ -150,40 +130,16 @@ class CacheSet:
         if not device:
             path = self._config.cache_file
             if not files.exists(path):
-                size = self._file_size()
+                size = self._place.file_size()
                 files.make_directory(os.path.dirname(path))
                 bcache.write_file(path, size, superblock.OFFSET,
                                   superblock.cache(size, _BUCKET, 512))
             return loop.attach(path)
-        if not self._is_formatted(device):
+        if not self._place.is_formatted(device):
             size = sysfs.size(device)
             bcache.write_device(device, superblock.OFFSET, superblock.cache(
                 size, _BUCKET, block_size(device)))
         return device
-
-    def _is_formatted(self, device: str) -> bool:
-        """Tell whether a cache device is ours; if not, it must be empty."""
-        if self._is_ours(device):
-            return True
-        try:
-            contents = blockdev.contents(device)
-        except processutils.ProcessExecutionError:
-            contents = _('of several kinds')
-        if contents:
-            raise exception.ConfigurationError(reason=_(
-                'cache device %(device)s holds something else '
-                '(%(contents)s). If it is not needed, run "wipefs --all '
-                '%(device)s"; if it is, correct cache_device in '
-                '%(file)s.') % {'device': device, 'contents': contents,
-                                'file': self._config.file})
-        if sysfs.size(device) < _SMALLEST:
-            raise self._too_small(device, sysfs.size(device))
-        return False
-
-    def _is_ours(self, device: str) -> bool:
-        found = superblock.parse(bcache.read(
-            device, superblock.OFFSET, superblock.LENGTH))
-        return found is not None and found.is_cache and found.ours
 
     def _register(self, device: str) -> str:
         if _pieces() < _NODES:
@@ -244,27 +200,9 @@ class CacheSet:
 
     def _wipe(self) -> None:
         device = self._config.cache_device
-        if self._is_ours(device):
+        if _is_ours(device):
             bcache.write_device(device, superblock.OFFSET,
                                 bytes(superblock.LENGTH))
-
-    def _file_size(self) -> int:
-        """Return how large the cache file may become."""
-        size = min(self._config.cache_size,
-                   files.free_space(self._config.cache_file) // 2)
-        size -= size % _BUCKET
-        if size < _SMALLEST:
-            raise self._too_small(self._config.cache_file, size)
-        return size
-
-    def _too_small(self, place: str,
-                   size: int) -> exception.ConfigurationError:
-        return exception.ConfigurationError(reason=_(
-            'there is room for a cache of %(size)d MiB only in %(place)s, '
-            'and it takes 1024; free some space, or name another cache_file '
-            'or cache_device in %(file)s.') % {
-                'size': size >> 20, 'place': place,
-                'file': self._config.file})
 
 
 def block_size(device: str) -> int:
@@ -275,6 +213,12 @@ def block_size(device: str) -> int:
         if text:
             return int(text)
     return sysfs.SECTOR
+
+
+def _is_ours(device: str) -> bool:
+    found = superblock.parse(bcache.read(
+        device, superblock.OFFSET, superblock.LENGTH))
+    return found is not None and found.is_cache and found.ours
 
 
 def _pieces() -> int:

@@ -77,6 +77,17 @@ def disassemble(template_id: str) -> None:
         raise _failure(node, error) from error
 
 
+def fetched(template_id: str) -> int:
+    """Return how many bytes of the source were read since it was made."""
+    try:
+        kernel = os.path.basename(os.path.realpath(
+            sysfs.directory(_node(template_id))))
+    except OSError:
+        return 0
+    fields = (sysfs.attribute(kernel, 'stat') or '').split()
+    return int(fields[2]) * sysfs.SECTOR if len(fields) > 2 else 0
+
+
 def _name(template_id: str) -> str:
     return f'vmthunder-shared-{template_id}'
 

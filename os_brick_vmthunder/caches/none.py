@@ -18,8 +18,8 @@ from os_brick_vmthunder.caches import base
 class NoCache(base.Cache):
     """The layer that keeps nothing."""
 
-    def verify(self) -> None:
-        """Nothing is needed."""
+    PROMISES = base.Promises(kept_at_first_touch=False,
+                             kept_after_reboot=False, shared=False)
 
     def templates(self) -> list[str]:
         """Nothing is ever kept."""

@@ -37,9 +37,12 @@ def add_parser(areas: Any) -> None:
     """
     cache = areas.add_parser('cache', help=_('what this host keeps of '
                                              'templates; run as root'))
-    actions = cache.add_subparsers(required=True, metavar='list|drop')
+    actions = cache.add_subparsers(required=True, metavar='list|layers|drop')
     actions.add_parser(
         'list', help=_('list the templates')).set_defaults(action=_list)
+    actions.add_parser('layers', help=_(
+        'list the cache layers, what they promise, and which can work here')
+    ).set_defaults(action=_layers)
     drop = actions.add_parser('drop', help=_('drop what is kept of a '
                                              'template that no volume '
                                              'uses here'))
@@ -81,6 +84,26 @@ def _list(options: argparse.Namespace) -> None:
                              stats.read_bytes // _MIB,
                              stats.fetched_bytes // _MIB,
                              stats.hits, stats.misses))
+
+
+def _layers(options: argparse.Namespace) -> None:
+    _become_privileged(options.lock_path)
+    row = '{:10}  {:11}  {:12}  {:6}  {}'
+    print(row.format('LAYER', 'FIRST TOUCH', 'AFTER REBOOT', 'SHARED',
+                     'AVAILABLE'))
+    for name in caches.names():
+        layer = caches.layer(name)
+        promises = layer.PROMISES
+        lacking = layer.NEEDS.lacking()
+        print(row.format(
+            name, _kept(promises.kept_at_first_touch),
+            _kept(promises.kept_after_reboot),
+            _('yes') if promises.shared else _('no'),
+            _('no: %s') % lacking if lacking else _('yes')))
+
+
+def _kept(promised: bool) -> str:
+    return _('kept') if promised else '-'
 
 
 def _drop(options: argparse.Namespace) -> None:

@@ -25,12 +25,6 @@ _SYSFS = ('/sys/fs/bcache/', '/sys/class/block/')
 
 
 @privileged.default.entrypoint
-def load_module() -> None:
-    """Load the kernel's module."""
-    processutils.execute('modprobe', 'bcache')
-
-
-@privileged.default.entrypoint
 def write_file(path: str, size: int, offset: int, data: bytes) -> None:
     """Make a sparse file with some data in it, or replace it, at once.
 

@@ -26,6 +26,7 @@ from unittest import mock
 from oslo_concurrency import processutils
 
 from os_brick_vmthunder.caches import bcacheset
+from os_brick_vmthunder.caches import needs
 from os_brick_vmthunder.caches import superblock
 from os_brick_vmthunder import locks
 from os_brick_vmthunder.privileged import bcache
@@ -33,9 +34,11 @@ from os_brick_vmthunder.privileged import blockdev
 from os_brick_vmthunder.privileged import dmsetup
 from os_brick_vmthunder.privileged import files
 from os_brick_vmthunder.privileged import loop
+from os_brick_vmthunder.privileged import presence
 from os_brick_vmthunder import sysfs
 
 MIB = 1 << 20
+_MEMORY = '/dev/shm'
 
 
 def _below(table):
@@ -56,7 +59,9 @@ class FakeKernel:
     """Block devices by name, with their directories in a fake sysfs."""
 
     def __init__(self, test):
-        self.root = tempfile.mkdtemp()
+        # in memory: there are thousands of files
+        self.root = tempfile.mkdtemp(
+            dir=_MEMORY if os.path.isdir(_MEMORY) else None)
         test.addCleanup(shutil.rmtree, self.root)
         self.block = self.directory('block')
         self.sets = self.directory('bcache')
@@ -69,6 +74,8 @@ class FakeKernel:
         self.known = {}       # bcache: backing UUID -> was cached
         self.open = set()     # kernel names that some process has open
         self.free_space = 20 << 30
+        self.no_modules = set()
+        self.no_programs = set()
         self.steps = []
         self.die_before = None
         self.udev_registers = False
@@ -78,6 +85,7 @@ class FakeKernel:
                 (sysfs, 'kernel_name', self.kernel_name),
                 (sysfs, 'directory', self.device_directory),
                 (bcacheset, '_SETS', self.sets),
+                (needs, '_LOADED', self.directory('module')),
                 (bcacheset, '_MEMORY', self.memory(1000)),
                 (locks, 'host_lock', mock.MagicMock())):
             self.patch(test, target, name, value)
@@ -90,8 +98,8 @@ class FakeKernel:
                             'remove_node')),
                 (files, ('make_directory', 'remove')),
                 (bcache, ('write_file', 'read', 'write_device', 'read_again',
-                          'register', 'set_attribute', 'load_module',
-                          'settle', 'compact_memory'))):
+                          'register', 'set_attribute', 'settle',
+                          'compact_memory'))):
             kind = module.__name__.rsplit('.', 1)[1]
             for name in names:
                 self.patch(test, module, name,
@@ -101,6 +109,9 @@ class FakeKernel:
         for name in ('exists', 'listing', 'free_space'):  # change nothing
             self.patch(test, files, name, getattr(self, f'_files_{name}'))
         self.patch(test, loop, 'find', self._loop_find)
+        for name in ('load_module', 'has_program'):
+            self.patch(test, presence, name,
+                       getattr(self, f'_presence_{name}'))
 
     def patch(self, test, target, name, value):
         patch = mock.patch.object(target, name, value)
@@ -134,6 +145,8 @@ class FakeKernel:
         self.directory('block', name, 'holders')
 
     def kernel_name(self, path):
+        if path in self.nodes:
+            return self.nodes[path]
         name = path.removeprefix('/dev/')
         if name.startswith('mapper/'):
             for kernel in self.tables:
@@ -239,7 +252,8 @@ class FakeKernel:
         raise NotImplementedError
 
     def _blockdev_contents(self, device):
-        return self.signatures.get(device, '')
+        file = self.files.get(device.removeprefix('/dev/'))
+        return self.signatures.get(file or device, '')
 
     def _blockdev_openers(self, device):
         return ['qemu (42)'] if device.split('/')[-1] in self.open else []
@@ -305,10 +319,16 @@ class FakeKernel:
                 del self.files[name]
                 self._drop(name)
 
-    # bcache
+    # what there is
 
-    def _bcache_load_module(self):
-        raise processutils.ProcessExecutionError(stderr='no module')
+    def _presence_load_module(self, name):
+        if name in self.no_modules:
+            raise processutils.ProcessExecutionError(stderr='no module')
+
+    def _presence_has_program(self, name):
+        return name not in self.no_programs
+
+    # bcache
 
     def _bcache_settle(self):
         pass
@@ -335,10 +355,13 @@ class FakeKernel:
             file.write(data)
 
     def _bcache_read(self, device, offset, length):
-        return self.media.get(device, b'')
+        return self.media.get(self._place(device, offset), b'')[:length]
 
     def _bcache_write_device(self, device, offset, data):
-        self.media[device] = data
+        self.media[self._place(device, offset)] = data
+
+    def _place(self, device, offset):
+        return device if offset == superblock.OFFSET else (device, offset)
 
     def _bcache_read_again(self, device, offset, length, times):
         assert sysfs.attribute(self.kernel_name(device), 'bcache',

@@ -48,9 +48,10 @@ class ConfTest(unittest.TestCase):
             (loaded.cache, loaded.cache_device, loaded.cache_size,
              loaded.state_dir, loaded.relay_port, loaded.zone))
 
-    @ddt.data(('cache = flashcache', 'cache'),
+    @ddt.data(('cache = dmcache', 'cache'),
               ('cache_size_gb = much', 'cache_size_gb'),
               ('cache_size_gb = 0', 'cache_size_gb'),
+              ('opencas_cache_id = 0', 'opencas_cache_id'),
               ('relay_port = 65536', 'relay_port'),
               ('relay_linger = -1', 'relay_linger'),
               ('cache_device = nvme0n1', 'cache_device is nvme0n1'),

@@ -159,9 +159,10 @@ class BcacheTest(unittest.TestCase):
             self.layer().verify()
 
     def test_no_bcache_in_the_kernel(self):
-        os.rmdir(self.kernel.sets)
-        with self.assertRaisesRegex(exception.ConfigurationError,
-                                    'cache = none in /etc/vmthunder'):
+        self.kernel.no_modules.add('bcache')
+        with self.assertRaisesRegex(
+                exception.ConfigurationError,
+                'no module bcache; .*cache = none in /etc/vmthunder'):
             self.layer().verify()
 
     def test_named_device(self):

@@ -17,6 +17,7 @@ from unittest import mock
 
 import ddt
 
+from os_brick_vmthunder import caches
 from os_brick_vmthunder.caches import base
 from os_brick_vmthunder.cmd import cache
 from os_brick_vmthunder.cmd import main
@@ -70,6 +71,25 @@ class MainTest(unittest.TestCase):
         _head, one, other = out.splitlines()
         self.assertEqual([ONE, 'attached', '5', '3', '70', '4'], one.split())
         self.assertEqual([OTHER, 'kept'], other.split()[:2])
+
+    def test_layers(self):
+        lacking = {'flashcache': 'no module flashcache; build it'}
+        for name in caches.names():
+            needs = mock.Mock()
+            needs.lacking.return_value = lacking.get(name, '')
+            patch = mock.patch.object(caches.layer(name), 'NEEDS', needs)
+            patch.start()
+            self.addCleanup(patch.stop)
+        status, out, _err = self.run_it('cache', 'layers')
+        self.assertEqual(0, status)
+        rows = {line.split()[0]: line for line in out.splitlines()}
+        self.assertEqual(['LAYER', *caches.names()], list(rows))
+        self.assertEqual(['bcache', 'kept', 'kept', 'yes', 'yes'],
+                         rows['bcache'].split())
+        self.assertEqual(['none', '-', '-', 'no', 'yes'],
+                         rows['none'].split())
+        self.assertTrue(rows['flashcache'].endswith(
+            '  no: no module flashcache; build it'))
 
     def test_drop_one(self):
         self.assertEqual((0, '', ''), self.run_it('cache', 'drop', ONE))

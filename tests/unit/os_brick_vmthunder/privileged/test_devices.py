@@ -178,11 +178,6 @@ class BcacheTest(PrivilegedTestCase):
         bcache.compact_memory()
         write.assert_called_once_with('/proc/sys/vm/compact_memory', '1')
 
-    def test_load_module(self):
-        execute = self.patch(bcache.processutils, 'execute')
-        bcache.load_module()
-        execute.assert_called_once_with('modprobe', 'bcache')
-
 
 class NodeTest(PrivilegedTestCase):
 
