@@ -206,8 +206,9 @@ def _lab(name: str, stride: int, *choice: str, limit: float = 3600) -> Tests:
 
 # Those that need the Cinder backend and some more: about half of the time.
 CLOUD = r'functional\.test_(controlplane|lab|lio|templates|volumes)\.'
-# All that Cinder's users do: with a cloud, and with the driver alone.
-USERS = r'functional\.test_(contract|foretold|tempest)\.'
+# All that Cinder's users do, with a cloud, and what is fetched ahead for them;
+# and with the driver alone.
+USERS = r'functional\.test_(contract|foretold|prefetch|tempest)\.'
 DRIVER = (r'functional\.test_(fencing|full_pool|operations|overlays|'
           r'plain_iscsi)\.')
 # Those that take long: each of a target of its own.
