@@ -99,7 +99,7 @@ OPTIONS = [
                     'its last volume here was detached, if other hosts read '
                     'from it.'),
     cfg.StrOpt('prefetch',
-               default=PREFETCH_PROFILE,
+               default=PREFETCH_OFF,
                choices=[(PREFETCH_OFF, 'nothing; nor are boots recorded'),
                         (PREFETCH_PROFILE, 'what an earlier boot of the '
                                            'template read, in that order'),
@@ -146,7 +146,7 @@ class HostConfig:
     relay_address: str = ''
     relay_wait: int = 20
     relay_linger: int = 300
-    prefetch: str = PREFETCH_PROFILE
+    prefetch: str = PREFETCH_OFF
     zone: str = ''
 
 
