@@ -129,7 +129,9 @@ class CacheSet:
         device = self._config.cache_device
         if not device:
             path = self._config.cache_file
-            if not files.exists(path):
+            if files.exists(path):
+                self._place.is_formatted(path)
+            else:
                 size = self._place.file_size()
                 files.make_directory(os.path.dirname(path))
                 bcache.write_file(path, size, superblock.OFFSET,

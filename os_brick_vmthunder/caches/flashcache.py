@@ -17,6 +17,7 @@ never writes to the disk by itself. What it kept goes with its device.
 """
 
 from oslo_concurrency import processutils
+from oslo_log import log as logging
 
 from os_brick_vmthunder.caches import base
 from os_brick_vmthunder.caches import engine
@@ -25,6 +26,8 @@ from os_brick_vmthunder import devicemapper as dm
 from os_brick_vmthunder import exception
 from os_brick_vmthunder.i18n import _
 from os_brick_vmthunder.privileged import flashcache
+
+LOG = logging.getLogger(__name__)
 
 
 class Flashcache(engine.OnPieces):
@@ -52,7 +55,12 @@ class Flashcache(engine.OnPieces):
     def _take_away(self, template_id: str) -> None:
         dm.remove(_name(template_id))
         self._pieces.release(template_id)
-        self._pieces.remove(template_id)
+        try:
+            self._pieces.remove(template_id)
+        except exception.CacheError as error:
+            LOG.warning('What template %(id)s had of the cache device stays '
+                        'for now: %(error)s', {'id': template_id,
+                                               'error': error})
 
 
 def _name(template_id: str) -> str:

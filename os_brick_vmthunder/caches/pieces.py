@@ -29,6 +29,7 @@ from os_brick_vmthunder import exception
 from os_brick_vmthunder.i18n import _
 from os_brick_vmthunder import locks
 from os_brick_vmthunder.privileged import bcache
+from os_brick_vmthunder.privileged import blockdev
 from os_brick_vmthunder.privileged import files
 from os_brick_vmthunder.privileged import loop
 from os_brick_vmthunder.privileged import lvmcommands
@@ -38,8 +39,12 @@ LOG = logging.getLogger(__name__)
 
 _GROUP = 'vmthunder-cache'
 _EXTENT = 4 << 20
-# One template may take this share of the device, so that a few have room.
+# One template may take this share of the device, so that a few have room, but
+# for what LVM itself takes.
 _SHARE = 4
+_OWN = 4 * _EXTENT
+# Less is of no use for what needs more.
+_LEAST = 64 << 20
 
 
 class Pieces:
@@ -59,7 +64,8 @@ class Pieces:
     def templates(self) -> list[str]:
         """Return the ids of the templates that have one, oldest first."""
         device = self._place.find()
-        if device is None and files.exists(self._config.cache_file):
+        if device is None and files.exists(self._config.cache_file) and (
+                _is_ours(self._config.cache_file)):
             device = loop.attach(self._config.cache_file)
         if device is None or not _is_ours(device):
             return []
@@ -82,7 +88,7 @@ class Pieces:
                 self._lvm('lvchange', '--activate', 'y', _volume(template_id))
             else:
                 self._cut(template_id, min(
-                    wanted, sysfs.size(device) // _SHARE))
+                    wanted, (sysfs.size(device) - _OWN) // _SHARE))
             path = dm.path_of(_mapped(template_id))
             if not sysfs.wait(lambda: sysfs.has_node(path)):
                 raise _failure(_('node %s did not appear; check that udevd '
@@ -125,7 +131,9 @@ class Pieces:
         try:
             if not device:
                 path = self._config.cache_file
-                if not files.exists(path):
+                if files.exists(path):
+                    self._place.is_formatted(path)
+                else:
                     size = self._place.file_size()
                     files.make_directory(os.path.dirname(path))
                     bcache.write_file(path, size, 0, b'')
@@ -133,7 +141,7 @@ class Pieces:
         except OSError as error:
             raise _failure(str(error)) from error
         if not self._place.is_formatted(device):
-            self._lvm('vgcreate', '--yes', '--autoactivation', 'n',
+            self._lvm('vgcreate', '--yes', '--setautoactivation', 'n',
                       '--physicalextentsize', f'{_EXTENT}b', _GROUP, device)
         return device
 
@@ -147,8 +155,9 @@ class Pieces:
                          'template %(id)s', {'other': other,
                                              'id': template_id})
                 self._remove(other)
+        least = min(size, _LEAST)
         size = min(size, self._free())
-        if size < 2 * _EXTENT:
+        if size < least:
             raise _failure(_('no room for template %s: all that there is '
                              'belongs to attached templates') % template_id)
         self._lvm('lvcreate', '--yes', '--wipesignatures', 'y', '--name',
@@ -176,9 +185,11 @@ class Pieces:
 def _is_ours(path: str) -> bool:
     """Tell whether a device, or a file that has none yet, has the group."""
     device = path if sysfs.has_node(path) else loop.find(path)
-    if device is None:
-        return True
     try:
+        if device is None:
+            return blockdev.contents(path) == 'LVM2_member'
+        if any(name.startswith(_mapped('')) for name in dm.holders(device)):
+            return True
         return lvmcommands.run(
             'pvs', '--devices', device, '--noheadings', '--options',
             'vg_name', device).strip() == _GROUP

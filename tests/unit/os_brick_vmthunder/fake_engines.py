@@ -76,6 +76,12 @@ class FakeKernel(fake_kernel.FakeKernel):
         self.group = self._medium(arguments)
         return ''
 
+    def _blockdev_contents(self, device):
+        if self.group and self.group in (
+                device, self.files.get(device[5:]), device[5:]):
+            return 'LVM2_member'
+        return super()._blockdev_contents(device)
+
     def _medium(self, arguments):
         device = self.kernel_name(_option(arguments, '--devices'))
         return self.files.get(device, device)

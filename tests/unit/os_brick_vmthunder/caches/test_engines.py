@@ -188,7 +188,7 @@ class DmCacheTest(EngineTestCase):
         self.kernel.add_disk('sdy', 100 * GIB)
         self.attach(self.layer(cache_device='/dev/sdl'), ONE, '/dev/sdy',
                     100 * GIB)
-        self.assertEqual({ONE: GIB}, self.kernel.volumes)
+        self.assertEqual({ONE: GIB - 4 * MIB}, self.kernel.volumes)
 
     def test_the_oldest_that_is_not_attached_gives_way(self):
         self.kernel.add_disk('sdy', 100 * GIB)
@@ -230,6 +230,7 @@ class DmCacheTest(EngineTestCase):
                                     r'\(bcache\).*cache drop --all'):
             self.attach(layer)
         self.assertTrue(os.path.exists(path))
+        self.assertNotIn(path, self.kernel.files.values())
 
     @ddt.data(('modules', 'dm-cache-smq', 'no module dm-cache-smq'),
               ('programs', 'lvcreate', 'lvcreate is not installed.*lvm2'))
