@@ -18,7 +18,8 @@
 
 Engines want a device that they may write, though nobody ever writes to what
 is above them. An engine hands on the errors of its cache device; the mirror
-reads the source then.
+reads the source then. It does so after every error, other than dm-multipath,
+which hands on those of a disk's medium.
 """
 
 import abc
