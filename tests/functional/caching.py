@@ -22,6 +22,7 @@ import pathlib
 import random
 import subprocess
 import threading
+import time
 
 from os_brick_vmthunder import caches
 from os_brick_vmthunder import conf
@@ -39,6 +40,8 @@ INDEX_SECONDS = 35
 _STATE = '/var/lib/vmthunder-test'
 _FILE = f'{_STATE}/source'
 _FOREIGN = f'{_STATE}/foreign'
+_DISK = f'{_STATE}/disk'
+_DEVICE = '/dev/mapper/test-cache'
 _MIB = 1 << 20
 _STEP = 64 << 10
 
@@ -50,23 +53,68 @@ def _layer(name, **settings):
         cache_size=32 << 30, **settings))
 
 
-def make_source(size):
+def make_source(size, name='source'):
     """Return a read-only device, the same at every call, and its SHA-256."""
     os.makedirs(_STATE, exist_ok=True)
-    if not os.path.exists(_FILE):
-        pathlib.Path(_FILE).write_bytes(random.Random(size).randbytes(
+    path = f'{_STATE}/{name}'
+    if not os.path.exists(path):
+        pathlib.Path(path).write_bytes(random.Random(name).randbytes(
             size + _MIB))
-    device = loop.find(_FILE)
+    device = loop.find(path)
     if device is None:
         device = subprocess.run(
-            ['losetup', '--find', '--show', '--read-only', _FILE],
+            ['losetup', '--find', '--show', '--read-only', path],
             check=True, capture_output=True, text=True).stdout.strip()
-    with open(_FILE, 'rb') as file:
+    with open(path, 'rb') as file:
         return device, hashlib.sha256(file.read(size)).hexdigest()
 
 
-def attach(layer, template_id, source, size):
-    cache = _layer(layer)
+def promises(layer):
+    return caches.layer(layer).PROMISES
+
+
+def refusal(layer):
+    """Return what a layer says that can't work here."""
+    try:
+        _layer(layer).verify()
+    except exception.ConfigurationError as error:
+        return str(error)
+    return ''
+
+
+def make_device():
+    """Return a device for a cache that can be made to fail."""
+    with open(_DISK, 'wb') as file:
+        file.truncate(2 << 30)
+    return _work_by(f'0 {(2 << 30) // 512} linear {loop.attach(_DISK)} 0',
+                    'create')
+
+
+def fail_device():
+    """Have that device fail all requests from now on."""
+    _work_by(f'0 {(2 << 30) // 512} error')
+
+
+def remove_device(layer):
+    """Repair that device, and remove all that is on it, and it."""
+    _work_by(f'0 {(2 << 30) // 512} linear {loop.find(_DISK)} 0')
+    _layer(layer, cache_device=_DEVICE).clear()
+    subprocess.run(['dmsetup', 'remove', '--retry', _DEVICE], check=True)
+    loop.detach(_DISK)
+    os.unlink(_DISK)
+
+
+def _work_by(table, action='load'):
+    name = os.path.basename(_DEVICE)
+    for command in ([action, name, '--table', table],
+                    ['suspend', '--noflush', '--nolockfs', name],
+                    ['resume', name]):
+        subprocess.run(['dmsetup', *command], check=True)
+    return _DEVICE
+
+
+def attach(layer, template_id, source, size, device=''):
+    cache = _layer(layer, cache_device=device)
     cache.verify()
     path = cache.attach(template_id, source, size)
     assert path == cache.device(template_id)
@@ -132,6 +180,20 @@ def checksum(path):
             left -= count
             offset += count
     return digest.hexdigest()
+
+
+def read_often(path, source):
+    """Read a device again and again until a policy keeps what it will.
+
+    :returns: how many bytes of the source the last time took.
+    """
+    last = 0
+    for _time in range(5):
+        time.sleep(1)  # dm-cache's policy looks once a second
+        before = fetched(source)
+        checksum(path)
+        last = fetched(source) - before
+    return last
 
 
 def read_as_guest(path):
@@ -202,21 +264,23 @@ def leftovers(cleared=False):
     """Return what is there besides the sources, and the set if not cleared.
     """
     left = glob.glob('/sys/block/dm-*') + glob.glob('/sys/block/bcache*')
-    keep = [_FILE] if cleared else [_FILE, f'{_STATE}/cache.img']
+    keep = [_FILE, f'{_FILE}-two']
+    if not cleared:
+        keep.append(f'{_STATE}/cache.img')
     left += [path for path in map(
         sysfs.read, glob.glob('/sys/block/loop*/loop/backing_file'))
         if path not in keep]
     if cleared:
         left += glob.glob('/sys/fs/bcache/*-*')
         left += [path for path in glob.glob(f'{_STATE}/**/*', recursive=True)
-                 if os.path.isfile(path) and path != _FILE]
+                 if os.path.isfile(path) and path not in keep]
     return left
 
 
-def remove_everything():
-    for name in 'bcache', 'none':
-        cache = _layer(name)
-        for template_id in ONE, TWO:
-            cache.detach(template_id)
-    _layer('bcache').clear()
-    loop.detach(_FILE)
+def remove_everything(layer):
+    cache = _layer(layer)
+    for template_id in ONE, TWO:
+        cache.detach(template_id)
+    cache.clear()
+    for path in _FILE, f'{_FILE}-two':
+        loop.detach(path)
