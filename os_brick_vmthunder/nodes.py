@@ -164,8 +164,7 @@ class Nodes:
             'node.session.auth.password': chap.password}
         for node in wanted:
             if node not in known:
-                self._iscsiadm('node', '-T', node.iqn, '-p', node.portal,
-                               '--op', 'new')
+                self._make(node)
         for iqn in {node.iqn for node in wanted}:
             self._iscsiadm('node', '-T', iqn, '--op', 'update',
                            *(word for name, value in values.items()
@@ -238,6 +237,16 @@ class Nodes:
     def end(self, session: Session) -> None:
         """End a session that has no record."""
         self._iscsiadm('session', '-r', session.id, '-u', missing=True)
+
+    def _make(self, node: Node) -> None:
+        """Make a record that has nothing yet but its name."""
+        try:
+            self._iscsiadm('node', '-T', node.iqn, '-p', node.portal,
+                           '--op', 'new')
+        except processutils.ProcessExecutionError as error:
+            # somebody else made it and has logged in; it is set right all
+            # the same, and so are the target's others
+            LOG.debug('%(node)s: %(error)s', {'node': node, 'error': error})
 
     def _delete(self, known: Iterable[Node]) -> bool:
         """Delete records; return whether no session was in the way."""

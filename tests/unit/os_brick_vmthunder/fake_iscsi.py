@@ -69,6 +69,8 @@ class FakeIscsi:
         matching = [node for node in self.records if node.iqn == iqn and
                     portal in (None, node.portal)]
         if options.get('--op') == 'new':
+            if nodes.Node(portal, iqn) in self.sessions():
+                return 15, ''
             self.records[nodes.Node(portal, iqn)] = {}
         elif not matching:
             return 21, ''

@@ -72,6 +72,16 @@ class NodesTest(unittest.TestCase):
             list(self.iscsi.records.values()))
         self.assertEqual(4, len(self.iscsi.commands))
 
+    def test_record_that_another_made_meanwhile(self):
+        """No portal is left without a secret."""
+        other = nodes.Node('192.0.2.2:3260', ROOT.iqn)
+        self.make(ROOT, other)
+        self.nodes.log_in(other)
+        self.nodes.record([ROOT, other], [], CHAP, nodes.SETTINGS)
+        self.assertEqual(['secret'] * 2, [
+            record['node.session.auth.password']
+            for record in self.iscsi.records.values()])
+
     def test_nobody_waits_two_minutes(self):
         for settings in nodes.SETTINGS, nodes.RELAY_SETTINGS:
             self.assertGreaterEqual(10, int(
