@@ -26,6 +26,7 @@ import json
 import os
 import pathlib
 import platform
+import resource
 import struct
 import subprocess
 import sys
@@ -52,6 +53,8 @@ SERVICES = {
 _MS_RDONLY, _MS_NOATIME, _MS_MOVE = 0x1, 0x400, 0x2000
 _RNDADDENTROPY = 0x40085203
 _POWER_OFF = 0x4321fedc
+# Bytes of a service's stacks.
+_STACK = 1 << 20
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -166,12 +169,21 @@ def _start_service(name: str, log: pathlib.Path) -> None:
     command, socket_name = SERVICES[name]
     with open(log / (name + '.log'), 'ab') as file:
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file,
-                         stderr=file, start_new_session=True)
+                         stderr=file, start_new_session=True,
+                         preexec_fn=_limit_stacks)
     deadline = time.monotonic() + 10
     while socket_name not in pathlib.Path('/proc/net/unix').read_text():
         if time.monotonic() > deadline:
             raise TimeoutError('%s is not ready; see its log' % name)
         time.sleep(0.02)
+
+
+def _limit_stacks() -> None:
+    """Keep the stacks of threads small.
+
+    They lock all of their memory, which takes multipathd 16 MiB otherwise.
+    """
+    resource.setrlimit(resource.RLIMIT_STACK, (_STACK, _STACK))
 
 
 def _start_worker(spec: dict[str, typing.Any], log: pathlib.Path) -> int:

@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
             parser.error(f'the lab has room for {fleets.MOST_HOSTS} hosts')
         sandbox.ensure()
         scale = outcome.Scale(options.link, options.pauses, options.share,
-                              options.memory)
+                              options.memory, options.cache)
         run, wrong = measure(sorted(options.hosts), options.contenders,
                              scale, options.json, options.logs)
     print(report.text(run))
@@ -142,6 +142,8 @@ def _parser() -> argparse.ArgumentParser:
                         metavar='N', help='replay one request of so many')
     parser.add_argument('--memory', type=int, default=_SCALE.memory,
                         metavar='MIB', help="each host's")
+    parser.add_argument('--cache', type=int, default=_SCALE.cache,
+                        metavar='GIB', help="size of each host's cache")
     parser.add_argument('--json', type=pathlib.Path, metavar='FILE', help=(
         'where to write all that was measured'))
     parser.add_argument('--plots', type=pathlib.Path, metavar='DIR', help=(

@@ -36,7 +36,7 @@ _AT_ONCE = 4
 _TIMEOUT = 900
 _SAMPLES = 60
 # A parent takes long to serve, where hosts share two processors.
-_SETTINGS = {'relay_wait': 600}
+_RELAY_WAIT = 600
 
 T = typing.TypeVar('T')
 
@@ -85,7 +85,8 @@ class Fleet:
     def _start(self, spec: lab.HostSpec) -> lab.Host:
         (host,) = self._lab.start_many([spec])
         host.preload(*onhost.MODULES, timeout=_TIMEOUT)
-        host.call(onhost.configure, **_SETTINGS)
+        host.call(onhost.configure, relay_wait=_RELAY_WAIT,
+                  cache_size_gb=self.scale.cache)
         return host
 
     def each(self, function: typing.Callable[..., T],

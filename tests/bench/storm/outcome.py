@@ -30,12 +30,15 @@ class Scale:
     :ivar pauses: how many times as long as recorded the guests' pauses are.
     :ivar share: one of so many of the boot's requests is replayed.
     :ivar memory: of each host in MiB.
+    :ivar cache: size of each host's cache in GiB; it is sparse, but the
+        kernel's memory for it is not.
     """
 
     link_mbit: float = 100.0
     pauses: float = 3.0
     share: int = 1
     memory: int = 224
+    cache: int = 32
 
 
 @dataclasses.dataclass(frozen=True)

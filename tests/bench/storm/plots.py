@@ -29,6 +29,8 @@ matplotlib.use('svg')
 matplotlib.rcParams['svg.hashsalt'] = 'vmthunder'
 _COLORS = dict(zip(contenders.TITLES, ('tab:blue', 'tab:cyan', 'tab:red',
                                        'tab:orange', 'tab:green')))
+# some lie upon each other
+_MARKERS = dict(zip(contenders.TITLES, 'osx+^'))
 
 
 def write(run: outcome.Run, directory: pathlib.Path,
@@ -44,14 +46,15 @@ def write(run: outcome.Run, directory: pathlib.Path,
                       lambda storm: storm.seconds),
                _lines(run, directory / report.plot(name, 'egress'),
                       'MiB that the storage host sent',
-                      lambda storm: storm.egress / MIB)]
+                      lambda storm: storm.egress / MIB, 'log')]
     written += [_progress(run, size, directory / report.plot(name, size))
                 for size in run.sizes]
     return written
 
 
 def _lines(run: outcome.Run, path: pathlib.Path, label: str,
-           value: typing.Callable[[outcome.Storm], float]) -> pathlib.Path:
+           value: typing.Callable[[outcome.Storm], float],
+           scale: str = 'linear') -> pathlib.Path:
     figure, axes = pyplot.subplots(figsize=(7, 4))
     for name in contenders.TITLES:
         storms = sorted((storm for storm in run.storms
@@ -59,10 +62,14 @@ def _lines(run: outcome.Run, path: pathlib.Path, label: str,
                         key=lambda storm: storm.hosts)
         if storms:
             axes.plot([storm.hosts for storm in storms],
-                      [value(storm) for storm in storms], marker='o',
+                      [value(storm) for storm in storms],
+                      marker=_MARKERS[name], markersize=9,
+                      fillstyle='none',
                       color=_COLORS[name], label=contenders.TITLES[name])
     axes.set_xscale('log', base=2)
-    axes.set_yscale('log')
+    axes.set_yscale(scale)
+    if scale == 'linear':
+        axes.set_ylim(bottom=0)
     axes.set_xticks(run.sizes, [str(size) for size in run.sizes])
     axes.set_xlabel('hosts')
     axes.set_ylabel(label)

@@ -157,7 +157,8 @@ def description(run: outcome.Run) -> list[str]:
         f'with 1 Gbit/s and a guest that takes '
         f'{boot.recorded * scale.pauses * scale.link_mbit / 1000:.1f} s, '
         f'{1000 / scale.link_mbit:g} times as slow.',
-        f'A host has {scale.memory} MiB of memory. Volumes are made and '
+        f'A host has {scale.memory} MiB of memory and a cache of '
+        f'{scale.cache} GiB. Volumes are made and '
         f'attached before a storm; its time is that of booting alone.',
         f'{run.root_fan_out} hosts read a template from the storage host '
         f'itself.']
