@@ -50,7 +50,7 @@ nova: lab
 # Ratios, medians of five rounds: see doc/source/benchmarks.rst.
 bench: lab
 	@$(PYTHON_VENV) -W ignore -m tests.bench
-	@$(PYTHON_VENV) -W ignore -m tests.bench storm --json .cache/storm.json \
+	@$(PYTHON_VENV) -W ignore -m tests.bench storm --json doc/source/storm-results.json \
 		--plots doc/source/images --rst doc/source/storm-results.inc
 
 docs: venv
