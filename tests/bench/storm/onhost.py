@@ -32,7 +32,6 @@ from tests.bench.storm import replay
 MODULES = ('tests.bench.storm.lean', 'tests.bench.storm.onhost',
            'tests.bench.storm.replay',
            'os_brick_vmthunder.initiator.connectors.vmthunder',
-           'os_brick_vmthunder.agent',
            'rtslib_fb', 'os_brick_vmthunder.privileged.lio')
 
 _LOCKS = pathlib.Path('/run/lock/os-brick')
@@ -72,29 +71,6 @@ def disconnect(info: Properties, path: str) -> None:
     """Detach a volume."""
     _connector(info).disconnect_volume(info['data'],
                                        {'type': 'block', 'path': path})
-
-
-def start_agent() -> None:
-    """Have this host's agent run from now on, in a process of its own.
-
-    It has in common with the worker what that one has imported.
-    """
-    _prepare()
-    if os.fork():
-        return
-    os.setsid()
-    from os_brick.initiator.connectors import iscsi
-    from os_brick_vmthunder import agent
-    from os_brick_vmthunder import caches
-    from os_brick_vmthunder import conf
-    from os_brick_vmthunder import logins
-    from os_brick_vmthunder import paths
-
-    config = conf.load()
-    initiator = iscsi.ISCSIConnector('', use_multipath=True)
-    agent.Agent(paths.Paths(initiator, ''), logins.Logins(initiator),
-                caches.create(config), config).run()
-    os._exit(0)
 
 
 def read_bytes() -> dict[str, int]:
@@ -154,14 +130,6 @@ def copy_and_boot(address: str, port: int,
 
 def forget_copy() -> None:
     (_COPY / 'disk').unlink()
-
-
-def memory() -> int:
-    """Return how many bytes of this host's memory are free to use."""
-    for line in pathlib.Path('/proc/meminfo').read_text().splitlines():
-        if line.startswith('MemAvailable:'):
-            return int(line.split()[1]) << 10
-    raise LookupError('MemAvailable')
 
 
 def state() -> str:
