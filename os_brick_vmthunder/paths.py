@@ -42,6 +42,9 @@ LOG = logging.getLogger(__name__)
 _DROP_IN = '/etc/multipath/conf.d/vmthunder.conf'
 # How long multipathd may take to make a map by itself, in seconds.
 _OWN_SECONDS = 2.0
+# How long multipathd may give a map its old size back, when a path changes
+# just while it gets a new one, in seconds.
+_LENGTHEN_SECONDS = 5.0
 
 
 class Paths:
@@ -97,12 +100,11 @@ class Paths:
                 'there is no map; is the volume attached?'))
         with _translated(_describe(diff)):
             size = self._ask_size(diff, device)
-            devicemapper.lengthen(devicemapper.name_of(device),
-                                  size // sysfs.SECTOR)
-            if sysfs.size(device) < size:
+            if not sysfs.wait(lambda: self._lengthen(device, size),
+                              _LENGTHEN_SECONDS):
                 raise exception.MultipathError(what=_describe(diff), reason=_(
-                    'multipathd changed the map at the same time; extend the '
-                    'volume again.'))
+                    'multipathd changes the map all the time; see its log, '
+                    'and extend the volume again.'))
             # or a later event might have it take the size back
             self._iscsi._linuxscsi.multipath_reconfigure()
         return device
@@ -176,6 +178,12 @@ class Paths:
                 'that %(file)s is installed.') % {
                     'wwid': lun.wwid, 'file': _DROP_IN})
         return device
+
+    def _lengthen(self, device: str, size: int) -> bool:
+        """Return whether it is so: multipathd may just have undone it."""
+        devicemapper.lengthen(devicemapper.name_of(device),
+                              size // sysfs.SECTOR)
+        return sysfs.size(device) >= size
 
     def _ask_size(self, diff: connection.Diff, device: str) -> int:
         disks = sysfs.listing(os.path.basename(device), 'slaves')

@@ -74,7 +74,7 @@ class PathsTest(unittest.TestCase):
     def _wait(self, condition, seconds):
         if self.meanwhile:
             self.meanwhile()
-        return condition()
+        return condition() or condition()
 
     def _appears(self, *_args):
         self.maps[:] = ['/dev/dm-3']
@@ -182,6 +182,16 @@ class PathsTest(unittest.TestCase):
         self.sizes_after = {'sda': 2 * MIB}
         self.assertRaisesRegex(exception.MultipathError, 'multipathd.*again',
                                self.paths.resize, self.diff)
+
+    def test_map_that_was_taken_back_once(self):
+        self.sizes = {'/dev/dm-3': MIB}
+        self.sizes_after = {'sda': 2 * MIB}
+
+        def lengthen(name, length):
+            if self.lengthen.call_count == 2:
+                self.sizes['/dev/dm-3'] = 2 * MIB
+        self.lengthen.side_effect = lengthen
+        self.assertEqual('/dev/dm-3', self.paths.resize(self.diff))
 
     @ddt.data({'sda': 2 * MIB, 'sdb': MIB}, {'sda': MIB, 'sdb': 0})
     def test_resize_needs_all_paths_to_agree(self, sizes):
