@@ -208,13 +208,14 @@ class Connection:
         volume_id = reader.take('volume_id', _uuid)
         template = reader.inner('template')
         diff = reader.inner('diff')
+        template_id = template.take('id', _uuid)
         size = template.take('size', _sectors)
         return cls(
             volume_id=volume_id,
             volume_size=reader.take('volume_size', _sectors),
             mode=reader.take('snapshot_mode', SnapshotMode),
             template=Template(
-                id=template.take('id', _uuid),
+                id=template_id,
                 size=size,
                 paths=template.take('paths', _paths),
                 chap=template.chap(),
