@@ -37,6 +37,7 @@ def sweep(paths: lun_paths.Paths, cache: caches.Cache,
           config: conf.HostConfig) -> None:
     """Take down all stacks of this host that nothing needs any more.
 
+    What those keep that stay is made to outlive a power cut.
     The caller holds no lock. What somebody works on just now is left alone,
     and what cannot be taken down is for the next time.
     """
@@ -51,6 +52,7 @@ def sweep(paths: lun_paths.Paths, cache: caches.Cache,
             LOG.warning('Template %(id)s, which no volume uses here, does '
                         'not go: %(error)s',
                         {'id': template_id, 'error': error})
+        cache.settle(template_id)
     paths.end_orphans(templates)
 
 

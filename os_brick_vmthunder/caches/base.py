@@ -62,7 +62,8 @@ class Promises:
     :ivar kept_at_first_touch: what was read once is not read over the
         network again.
     :ivar kept_after_reboot: what was kept is still kept after the host was
-        started again, even by a power cut.
+        started again, even by a power cut; but for what was kept since
+        :meth:`Cache.settle`, or in the last half minute.
     :ivar shared: the room is for all templates, as they need it; otherwise
         each has its own.
     """
@@ -165,6 +166,13 @@ class Cache(abc.ABC):
             if device.name.startswith(_PREFIX):
                 self._refuse_attached(device.name.removeprefix(_PREFIX))
         self._clear()
+
+    def settle(self, template_id: str) -> None:
+        """See to it that what was kept so far outlives a power cut.
+
+        To be called now and then. It is all right if the template isn't
+        attached, or goes just now.
+        """
 
     @abc.abstractmethod
     def templates(self) -> list[str]:

@@ -17,7 +17,9 @@ Each template has a piece of the cache device:
     [header: whose it is][dm-cache's metadata][what is cached]
 
 dm-cache has no mode that keeps what is read once. Its policy keeps what was
-read again and again over some seconds, and forgets what is read no more.
+read again and again over some seconds, and forgets what is read no more. Of
+what it keeps it makes a note on the disk when it is told to flush, which
+nobody tells what is only read, or is asked how far it is.
 """
 
 import uuid
@@ -59,6 +61,13 @@ class DmCache(engine.OnPieces):
         programs=('lvcreate',),
         remedy=_('install a kernel that has it, as all of Debian and Ubuntu '
                  'do, and the package lvm2'))
+
+    def settle(self, template_id: str) -> None:
+        try:
+            dmsetup.settle(_name('dmcache', template_id))
+        except (processutils.ProcessExecutionError, OSError) as error:
+            LOG.debug('Template %(id)s: %(error)s',
+                      {'id': template_id, 'error': error})
 
     def _put_over(self, template_id: str, source: str, size: int) -> str:
         piece = self._pieces.ensure(

@@ -77,6 +77,12 @@ def status(name: str) -> str:
 
 
 @privileged.default.entrypoint
+def settle(name: str) -> None:
+    """Have a device's targets write what they know only in memory."""
+    _dmsetup('status', name)
+
+
+@privileged.default.entrypoint
 def message(name: str, text: str) -> str:
     """Tell a device something, and return what it answers."""
     return _dmsetup('message', name, '0', text)

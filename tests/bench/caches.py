@@ -87,6 +87,7 @@ class Measurement:
         self._attach()
         anew = self._fetched()
         time.sleep(test_caches.SETTLED_SECONDS.get(self._layer, 0))
+        self._host.call(caching.settle, self._layer, caching.ONE)
         self._host.power_off()
         self._host.power_on()
         self._attach()
@@ -101,6 +102,7 @@ class Measurement:
                                      caching.ONE, self._source, _SIZE)
 
     def _fetched(self) -> int:
+        self._host.call(caching.drop_page_cache)
         before: int = self._host.call(caching.fetched, self._source)
         self._host.call(self._reader, self._path)
         return self._host.call(caching.fetched, self._source) - before

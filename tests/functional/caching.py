@@ -125,6 +125,10 @@ def detach(layer, template_id):
     _layer(layer).detach(template_id)
 
 
+def settle(layer, template_id):
+    _layer(layer).settle(template_id)
+
+
 def forget(layer, template_id):
     cache = _layer(layer)
     cache.forget(template_id)
@@ -188,12 +192,19 @@ def read_often(path, source):
     :returns: how many bytes of the source the last time took.
     """
     last = 0
-    for _time in range(5):
-        time.sleep(1)  # dm-cache's policy looks once a second
+    for _time in range(6):
+        time.sleep(1.5)  # dm-cache's policy looks once a second
+        drop_page_cache()
         before = fetched(source)
         checksum(path)
         last = fetched(source) - before
     return last
+
+
+def drop_page_cache():
+    """Leave what was read to the layers: the kernel keeps it in memory, too.
+    """
+    pathlib.Path('/proc/sys/vm/drop_caches').write_text('3')
 
 
 def read_as_guest(path):

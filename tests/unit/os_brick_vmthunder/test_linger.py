@@ -32,7 +32,8 @@ class LingerTest(unittest.TestCase):
     def setUp(self):
         super().setUp()
         self.stacks = {ONE: mock.Mock(), OTHER: mock.Mock()}
-        self.paths, self.cache, self.config = mock.Mock(), object(), object()
+        self.paths, self.cache, self.config = (mock.Mock(), mock.Mock(),
+                                               object())
         self.busy = set()
         self.uuids = [f'VMTHUNDER-template-{OTHER}',
                       f'VMTHUNDER-template-{ONE}', f'VMTHUNDER-relay-{ONE}',
@@ -70,6 +71,8 @@ class LingerTest(unittest.TestCase):
         self.assertEqual([ONE, OTHER], self.released())
         self.stacks[ONE].release.assert_called_once_with()
         self.paths.end_orphans.assert_called_once_with([ONE, OTHER])
+        self.assertEqual([mock.call(ONE), mock.call(OTHER)],
+                         self.cache.settle.mock_calls)
 
     def test_half_of_a_stack_too(self):
         self.uuids = [f'VMTHUNDER-relay-{ONE}']

@@ -80,11 +80,13 @@ class DmsetupTest(PrivilegedTestCase):
 
     def test_others(self):
         dmsetup.remove('n')
+        dmsetup.settle('n')
         self.assertEqual(['out', 'out', 'out'],
                          [dmsetup.table('n'), dmsetup.status('n'),
                           dmsetup.message('n', '@stats_list me')])
         self.assertEqual(
             [('dmsetup', 'remove', '--retry', 'n'),
+             ('dmsetup', 'status', 'n'),
              ('dmsetup', 'table', 'n'),
              ('dmsetup', 'status', '--noflush', 'n'),
              ('dmsetup', 'message', 'n', '0', '@stats_list me')],
