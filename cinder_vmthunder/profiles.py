@@ -36,7 +36,7 @@ from cinder_vmthunder import volumegroup
 
 LOG = logging.getLogger(__name__)
 
-_TAGS = {'profile': ''}
+_TAGS = {templates.PROFILE_TAG: ''}
 # What the LV begins with: what the text behind it has to be like.
 _HEADER = re.compile(rb'vmthunder profile (\d{1,6}) ([0-9a-f]{64})\n')
 # Whole blocks of any disk; text and header have room.

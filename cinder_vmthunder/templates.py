@@ -38,6 +38,8 @@ from cinder_vmthunder import volumegroup
 LOG = logging.getLogger(__name__)
 
 PREFIX = 'template-'
+#: What tells a profile's LV from one that others made.
+PROFILE_TAG = 'profile'
 _PROFILE = 'profile-'
 
 _NAMESPACE = uuid.UUID('6ff10a4f-6ea4-4a5b-a1a8-9b7a0c0f2e5d')
@@ -85,10 +87,14 @@ def profile_of(template_id: str) -> str:
 
 def widowed_profiles(volumes: Iterable[volumegroup.LogicalVolume]
                      ) -> list[str]:
-    """Return the names of those LVs that have a profile of no template."""
-    names = {volume.name for volume in volumes}
-    return [name for name in names if name.startswith(_PROFILE) and
-            name_of(name.removeprefix(_PROFILE)) not in names]
+    """Return the names of those LVs that have a profile of no template.
+
+    Other LVs may have such names, too: they are left alone.
+    """
+    there = {volume.name: volume for volume in volumes}
+    return [name for name, volume in there.items()
+            if name.startswith(_PROFILE) and PROFILE_TAG in volume.tags and
+            name_of(name.removeprefix(_PROFILE)) not in there]
 
 
 def id_of(group_uuid: str, image: images.Image) -> str:

@@ -198,10 +198,12 @@ class CollectTest(ProfilesTestCase):
     def test_what_was_left_over(self):
         self.driver._group.create(f'profile-{fakes.VOLUME}', 1 << 20,
                                   {'profile': ''})
+        self.driver._group.create('profile-of-somebody', 1 << 20, {})
         self.hear(FIRST)
         self.lvm.fail['lvremove'] = 'in use'
         self.driver._update_volume_stats()
         self.lvm.fail.clear()
         self.driver._update_volume_stats()
         self.assertNotIn(f'profile-{fakes.VOLUME}', self.lvm.volumes)
+        self.assertIn('profile-of-somebody', self.lvm.volumes)
         self.assertEqual(FIRST, self.get())
