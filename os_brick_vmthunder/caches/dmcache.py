@@ -55,7 +55,7 @@ class DmCache(engine.OnPieces):
     """Keeps what is read of a template often, on a piece of its own."""
 
     PROMISES = base.Promises(kept_at_first_touch=False,
-                             kept_after_reboot=True, shared=False)
+                             kept_after_reboot=False, shared=False)
     NEEDS = needs.Needs(
         modules=('dm-cache', 'dm-cache-smq', 'dm-mirror'),
         programs=('lvcreate',),
