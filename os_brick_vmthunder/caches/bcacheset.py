@@ -40,10 +40,11 @@ _SETS = '/sys/fs/bcache'
 # kernel counts used sectors of a bucket in 13 bits: one of 4 MiB counts as
 # empty and is given away first.
 _BUCKET = 2 << 20
-# The kernel takes memory for its tree's nodes, each a quarter of a bucket, in
-# pieces of that size, and crashes if it doesn't get these many (fs/bcache's
-# error path uses a pointer that isn't set yet).
-_NODES, _NODE = 32, _BUCKET // 4
+# The kernel takes memory for two buckets and for its tree's nodes, each a
+# quarter of one, in pieces of that size, and crashes if it doesn't get these
+# many (fs/bcache's error path uses a pointer that isn't set yet).
+_NODE = _BUCKET // 4
+_BUCKETS, _NODES = 2, 32 + 2 * 4
 _MEMORY = '/proc/buddyinfo'
 
 _CONGESTED = ('congested_read_threshold_us', 'congested_write_threshold_us')
@@ -144,12 +145,15 @@ class CacheSet:
         return device
 
     def _register(self, device: str) -> str:
-        if _pieces() < _NODES:
+        if not _has_memory():
             bcache.compact_memory()
-        if _pieces() < _NODES:
-            raise _failure(_('no %(count)d free pieces of %(size)d KiB of '
-                             'memory; give this host more memory') % {
-                                 'count': _NODES, 'size': _NODE >> 10})
+        if not _has_memory():
+            raise _failure(_('no %(nodes)d free pieces of %(node)d KiB of '
+                             'memory, or no %(buckets)d of %(bucket)d KiB; '
+                             'give this host more memory') % {
+                                 'nodes': _NODES, 'node': _NODE >> 10,
+                                 'buckets': _BUCKETS,
+                                 'bucket': _BUCKET >> 10})
         bcache.register(device)
         if not sysfs.wait(lambda: self.find() is not None):
             raise _failure(_('the kernel does not take cache device '
@@ -223,9 +227,14 @@ def _is_ours(device: str) -> bool:
     return found is not None and found.is_cache and found.ours
 
 
-def _pieces() -> int:
-    """Return how many nodes of the set's tree there is memory for."""
-    order = (_NODE // mmap.PAGESIZE).bit_length() - 1
+def _has_memory() -> bool:
+    """Tell whether the kernel has the memory for a set."""
+    return _pieces(_BUCKET) >= _BUCKETS and _pieces(_NODE) >= _NODES
+
+
+def _pieces(size: int) -> int:
+    """Return how many pieces of memory of so many bytes are free."""
+    order = (size // mmap.PAGESIZE).bit_length() - 1
     count = 0
     for line in (sysfs.read(_MEMORY) or '').splitlines():
         _zone, _word, free = line.partition('zone')

@@ -73,15 +73,19 @@ class BcacheTest(unittest.TestCase):
         self.assertNotIn('bcache.read_again', self.kernel.steps)
 
     def test_memory_is_compacted_if_need_be(self):
-        self.kernel.memory(31)
-        self.kernel.compacts_to = 32
+        self.kernel.memory(39)
+        self.kernel.compacts_to = 40
         self.attach(self.layer())
         self.assertIn('bcache.compact_memory', self.kernel.steps)
 
-    def test_too_little_memory_in_one_piece(self):
+    @ddt.data((39, 2), (80, 1))
+    @ddt.unpack
+    def test_too_little_memory_in_one_piece(self, pieces, buckets):
         """The kernel would crash."""
-        self.kernel.memory(31)
-        with self.assertRaisesRegex(exception.CacheError, '32 .* 512 KiB'):
+        self.kernel.memory(pieces, buckets)
+        self.kernel.patch(self, privileged, 'compact_memory', lambda: None)
+        with self.assertRaisesRegex(exception.CacheError,
+                                    '40 .* 512 KiB .* 2 of 2048 KiB'):
             self.attach(self.layer())
         self.assertNotIn('bcache.register', self.kernel.steps)
 
