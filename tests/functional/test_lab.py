@@ -226,8 +226,8 @@ class RequestTestCase(base.FunctionalTestCase):
                           mark, timeout=2)
         group = int(self.one.run('cat', mark).stdout)
         self.assertEqual([], self.one.call(_group, group))
-        self.assertRaises(lab.RequestTimeout, self.one.run, 'sleep', '4712',
-                          timeout=2)
+        with self.assertRaisesRegex(lab.RequestTimeout, 'S sleep 4712: .'):
+            self.one.run('sleep', '4712', timeout=2)
         self.assertEqual(1, self.one.run(
             'pgrep', '-f', 'sleep 4712', check=False).status)
 

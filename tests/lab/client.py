@@ -121,25 +121,28 @@ class Client:
         with connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             listener = _Listener(connection, timeout, self._alive)
+            doing = ''
             try:
                 protocol.send(connection, request)
                 while True:
                     answer = protocol.receive(listener.read)
                     if not listener.late:
                         yield answer
+                    elif isinstance(answer, protocol.Failure):
+                        doing = answer.traceback
                     if isinstance(answer, protocol.Exit):
                         break
             except TimeoutError:
                 raise errors.RequestTimeout(
-                    '%s: not done after %g s, and cannot be killed: %s' % (
-                        self.name, timeout, text))
+                    '%s: not done after %g s, and cannot be killed: %s\n%s' % (
+                        self.name, timeout, text, doing))
             except (EOFError, OSError) as error:
                 raise errors.HostDown('%s went down during: %s' % (
                     self.name, text)) from error
             if listener.late:
                 raise errors.RequestTimeout(
-                    '%s: killed, as it was not done after %g s: %s' % (
-                        self.name, timeout, text))
+                    '%s: killed, as it was not done after %g s: %s\n%s' % (
+                        self.name, timeout, text, doing))
 
 
 class _Listener:

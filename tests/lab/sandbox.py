@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import resource
 import shutil
 import signal
@@ -213,9 +214,17 @@ def _signal_children(parent: int, number: int) -> None:
             continue
 
 
+def _memory() -> int:
+    """Return the machine's memory in KiB, with what it may swap."""
+    text = pathlib.Path('/proc/meminfo').read_text()
+    sizes = dict(re.findall(r'(\w+): +(\d+) kB', text))
+    return int(sizes['MemTotal']) + int(sizes['SwapTotal'])
+
+
 def _main_inside(command: list[str]) -> int:
     """Prepare the new namespaces, run the command there."""
-    subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=90%,mode=755',
+    subprocess.run(['mount', '-t', 'tmpfs', '-o',
+                    'size=%dk,mode=755' % (_memory() * 9 // 10),
                     'lab', '/mnt'], check=True)
     # A new sysfs shows the new namespace's network devices.
     subprocess.run(['mount', '-t', 'sysfs', 'sysfs', '/sys'], check=True)

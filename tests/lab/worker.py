@@ -33,6 +33,7 @@ import traceback
 import typing
 
 from tests.lab import protocol
+from tests.lab import tasks
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT,
             signal.SIGPIPE)
@@ -214,6 +215,7 @@ class Worker:
 
     def _hung_up(self, job: _Job) -> None:
         self._selector.unregister(job.connection)
+        self._answer(job.connection, protocol.Failure(None, tasks.doing()))
         job.kill()
 
     def _pass_on(self, job: _Job, descriptor: int) -> bool:
