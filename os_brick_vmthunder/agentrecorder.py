@@ -31,10 +31,10 @@ from os_brick_vmthunder import sysfs
 
 LOG = logging.getLogger(__name__)
 
-#: Who reads less doesn't boot, in areas: somebody looks what there is.
-LEAST_AREAS = 16
+#: Who reads less doesn't boot, in bytes: somebody looks what there is.
+LEAST = 2 << 20
 #: How many boots are watched at once. Each takes memory.
-MOST_RECORDINGS = 4
+MOST_RECORDINGS = 2
 
 _ORIGIN, _TEMPLATE = 'VMTHUNDER-origin-', 'VMTHUNDER-template-'
 
@@ -44,10 +44,12 @@ class Origin:
     """An origin that a volume of this host stands on.
 
     :ivar id: what tells it from one that is made later by its name.
+    :ivar kernel: the kernel's name of it.
     :ivar size: bytes of the template.
     """
 
     id: str
+    kernel: str
     name: str
     template_id: str
     size: int
@@ -87,8 +89,8 @@ class Recorder:
                 for other in self._running):
             return
         try:
-            self._running[origin] = recorder.Recording(origin.name,
-                                                       origin.size)
+            self._running[origin] = recorder.Recording(
+                origin.kernel, origin.name, origin.size)
         except exception.DeviceMapperError as error:
             LOG.warning('%s', error)
 
@@ -107,8 +109,7 @@ def judge(template_id: str, read: profiles.Profile) -> None:
 
     :param read: it.
     """
-    areas = sum(extent.count for extent in read.extents)
-    if areas < LEAST_AREAS:
+    if read.bytes < LEAST:
         return
     foretold = hostprofiles.foretold.read(template_id)
     known = _parsed(foretold.text if foretold else '', read.size)
@@ -142,6 +143,7 @@ def _origins() -> Iterator[Origin]:
             below = devices.get(slave)
             if below and below.uuid.startswith(_TEMPLATE):
                 yield Origin(
-                    f'{device.kernel} {device.uuid}', device.name,
+                    f'{device.kernel} {device.uuid}', device.kernel,
+                    device.name,
                     below.uuid.removeprefix(_TEMPLATE),
                     int(sysfs.attribute(slave, 'size') or 0) * sysfs.SECTOR)

@@ -99,7 +99,7 @@ OPTIONS = [
                     'its last volume here was detached, if other hosts read '
                     'from it.'),
     cfg.StrOpt('prefetch',
-               default=PREFETCH_OFF,
+               default=PREFETCH_PROFILE,
                choices=[(PREFETCH_OFF, 'nothing; nor are boots recorded'),
                         (PREFETCH_PROFILE, 'what an earlier boot of the '
                                            'template read, in that order'),
@@ -107,7 +107,8 @@ OPTIONS = [
                                        'template, until this host needs '
                                        'nobody for it')],
                help='What this host fetches of a template ahead of its '
-                    'guests, into its cache. Guests go first. It is the '
+                    'guests, into its cache. Guests go first, but for the '
+                    'first 64 MiB of what an earlier boot read. It is the '
                     'agent that fetches: without it nothing is.'),
     cfg.StrOpt('zone',
                default='',
@@ -146,7 +147,7 @@ class HostConfig:
     relay_address: str = ''
     relay_wait: int = 20
     relay_linger: int = 300
-    prefetch: str = PREFETCH_OFF
+    prefetch: str = PREFETCH_PROFILE
     zone: str = ''
 
 

@@ -59,7 +59,7 @@ class Foretold:
         :raises InvalidProfile: somebody wrote the file who shouldn't.
         """
         if not self.text:
-            return profile.Profile(self.size, profile.area_size(self.size))
+            return profile.Profile(self.size, profile.UNIT)
         return profile.Profile.parse(self.text, self.size)
 
 

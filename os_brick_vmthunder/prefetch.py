@@ -13,10 +13,13 @@
 """Fetches a template's blocks ahead of the guests, into the cache.
 
 What is read of the cached template fills its cache. It is read in the order
-that the profile foretells, one large request at a time, and only while nobody
-else has a request under way there, a guest or a child: theirs go first. So a
-guest waits for one such request at most, which is a smaller one while guests
-read.
+that the profile foretells, in large requests, one at a time.
+
+What guests are about to ask for comes beside their reads: they would wait for
+it anyway, and a parent that let its children go first would stay behind them,
+so that each block came through all levels of the tree one after another. All
+else, a second look at what the cache has kept and the rest of a template,
+comes while nobody else has a request under way, a guest or a child.
 
 The device is opened for each request anew: who takes it down has to wait for
 none but that. Reads may hang, as others' do when no path is left. Each
@@ -43,6 +46,9 @@ from os_brick_vmthunder import sysfs
 
 LOG = logging.getLogger(__name__)
 
+# How much of a profile guests are likely to ask for at once. A wrong one holds
+# them up by no more than that.
+_DUE = 64 << 20
 #: Bytes of a request, at most, while guests read, and where it takes long.
 LARGE, SMALL, LEAST = 1 << 20, 256 << 10, 64 << 10
 # How many seconds a request may take before the next ones are smaller, and
@@ -50,8 +56,9 @@ LARGE, SMALL, LEAST = 1 << 20, 256 << 10, 64 << 10
 _SLOW, _FAST = 0.25, 0.06
 # Seconds for which nobody may have read before the one or the other.
 _LONG_PAUSE, _SHORT_PAUSE = 0.25, 0.004
-# How long to wait before a look whether somebody reads.
-_LOOK_SECONDS = 0.002
+# How long to wait before a look whether somebody reads, at first and, since
+# each look takes the processor, at last.
+_LOOK_SECONDS, _LONGEST_LOOK_SECONDS = 0.002, 0.032
 # How long to wait after a failed read.
 _RETRY_SECONDS = 3.0
 # Caches don't keep all of what they let pass. So all is asked for again until
@@ -117,6 +124,7 @@ class Fetch:
         self._demand: Demand | None = None
         self._device = ''
         self._most = LARGE
+        self._wait = _LOOK_SECONDS
         self._noted = 0.0
         foretold = what.profile
         self._plan = foretold.pieces + (
@@ -198,10 +206,13 @@ class Fetch:
         if self._demand is None:
             self._device = self._find()
             self._demand = Demand(sysfs.kernel_name(self._device))
-        length = min(length, self._demand.room(), self._most)
+        room = self._demand.room() or self._beside
+        length = min(length, room, self._most)
         if not length:
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(self._wait)
+            self._wait = min(self._wait * 2, _LONGEST_LOOK_SECONDS)
             return 0
+        self._wait = _LOOK_SECONDS
         begun = time.monotonic()
         _read(self._device, offset, length)
         self._adapt(length, time.monotonic() - begun)
@@ -214,6 +225,13 @@ class Fetch:
         if time.monotonic() - self._noted >= _NOTE_SECONDS:
             self._note()
         return length
+
+    @property
+    def _beside(self) -> int:
+        """How many bytes may be asked for while others wait."""
+        there = self._progress
+        is_due = not there.round and there.done < min(there.foretold, _DUE)
+        return SMALL if is_due else 0
 
     def _adapt(self, length: int, seconds: float) -> None:
         """Ask for less where a guest, or a detach, would wait for long."""

@@ -16,10 +16,11 @@ It is recorded on one host and kept by Cinder, and tells others what to fetch
 ahead of their guests. Nothing but time depends on it: a profile that is wrong
 has blocks fetched that nobody reads. As text it is a line of words:
 
-    v1 MIB AREA...
+    v2 UNITS AREA...
 
-MIB is the size of an area in MiB; each AREA is the number of one, or of the
-first of several that follow each other, "+" and how many. All in hexadecimal.
+UNITS is the size of an area in units of 16 KiB; each AREA is the number of
+one, or of the first of several that follow each other, "+" and how many. All
+in hexadecimal.
 """
 
 import bisect
@@ -34,28 +35,28 @@ from os_brick_vmthunder.i18n import _
 
 MIB = 1 << 20
 
+#: Bytes that every area has a multiple of.
+UNIT = 16 << 10
 #: Longest text of a profile, in characters.
 LONGEST = 8192
-#: How many areas a template has at most: what watches a guest's reads takes
-#: memory for each.
-MOST_AREAS = 8192
 
 # How many times what was read a profile may foretell.
 _MOST_WASTE = 8
 
-_VERSION = 'v1'
+_VERSION = 'v2'
 _NUMBER = re.compile(r'[0-9a-f]{1,8}')
 _EXTENT = re.compile(r'([0-9a-f]{1,8})(?:\+([0-9a-f]{1,8}))?')
 
 
-def area_size(size: int) -> int:
-    """Return in what unit a template's reads are recorded, in bytes.
+def area_size(size: int, most: int) -> int:
+    """Return in what areas a template's reads can be recorded, in bytes.
 
     :param size: bytes of the template.
-    :returns: 1 MiB, or as many times two of it as a large template needs.
+    :param most: how many areas there may be.
+    :returns: 16 KiB, or as many times two of it as a large template needs.
     """
-    area = MIB
-    while area * MOST_AREAS < size:
+    area = UNIT
+    while area * most < size:
         area *= 2
     return area
 
@@ -75,6 +76,11 @@ class Extent:
     def end(self) -> int:
         """Number of the area behind it."""
         return self.first + self.count
+
+    @property
+    def longer(self) -> 'Extent':
+        """The same areas and the one behind them."""
+        return Extent(self.first, self.count + 1)
 
     def to_text(self) -> str:
         if self.count == 1:
@@ -96,8 +102,9 @@ class Profile:
     extents: tuple[Extent, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.area < MIB or self.area % MIB:
-            raise _refused(_('its areas are not whole MiB'))
+        if self.area < UNIT or self.area % UNIT:
+            raise _refused(_('its areas are not multiples of %d KiB') %
+                           (UNIT >> 10))
         areas = -(-self.size // self.area)
         end = 0
         for extent in self._sorted:
@@ -109,23 +116,22 @@ class Profile:
             end = extent.end
 
     @classmethod
-    def of(cls, size: int, numbers: Iterable[int]) -> 'Profile':
+    def of(cls, size: int, area: int, numbers: Iterable[int]) -> 'Profile':
         """Return the profile of areas in the order in which they were read.
 
         What comes again counts where it came first, and what there is no
         room for in the text is left out.
 
         :param size: bytes of the template.
-        :param numbers: of areas of :func:`area_size`.
+        :param area: bytes of an area.
+        :param numbers: of areas.
         """
-        area = area_size(size)
         extents: list[Extent] = []
         room = LONGEST - len(cls(size, area).to_text())
         for number in dict.fromkeys(numbers):
             last = extents.pop() if (
                 extents and extents[-1].end == number) else None
-            extent = Extent(last.first, last.count + 1) if last else Extent(
-                number)
+            extent = last.longer if last else Extent(number)
             if last:
                 room += len(last.to_text()) + 1
             room -= len(extent.to_text()) + 1
@@ -150,11 +156,11 @@ class Profile:
             raise _refused(_('it is of no version that is known here'))
         if not words or not _NUMBER.fullmatch(words[0]):
             raise _refused(_('it has no size of areas'))
-        return cls(size, int(words[0], 16) * MIB,
+        return cls(size, int(words[0], 16) * UNIT,
                    tuple(map(_extent, words[1:])))
 
     def to_text(self) -> str:
-        return ' '.join([_VERSION, f'{self.area // MIB:x}',
+        return ' '.join([_VERSION, f'{self.area // UNIT:x}',
                          *(extent.to_text() for extent in self.extents)])
 
     @functools.cached_property

@@ -19,8 +19,9 @@ often it is looked at is how well the order is known; what is read between two
 looks is taken in the order in which it lies on the disk.
 """
 
+import os
 import time
-from typing import Callable
+from typing import Callable, Iterator
 
 from oslo_concurrency import processutils
 from oslo_log import log as logging
@@ -38,6 +39,14 @@ QUIET_SECONDS = 20.0
 LONGEST_SECONDS = 300.0
 #: Who has read nothing for so many seconds doesn't boot.
 PATIENCE_SECONDS = 600.0
+# Bytes of kernel memory that areas may take, and which part of the host's.
+_MOST_MEMORY, _MEMORY_SHARE = 256 << 20, 16
+# Bytes that one takes: in any case, and for each processor (struct dm_stat in
+# the kernel's drivers/md/dm-stats.c).
+_AREA_MEMORY, _PROCESSOR_MEMORY = 136, 104
+# So many areas are looked at only if any of them was read, and so many places
+# one by one.
+_GROUP, _MOST_PLACES = 64, 16
 
 # By which a recording is known to be ours.
 _PROGRAM = 'vmthunder'
@@ -48,27 +57,31 @@ _SECTORS_READ = 2
 class Recording:
     """What is read of a device from now on.
 
-    :param name: device-mapper name of an origin.
+    :param kernel: the kernel's name of an origin.
+    :param name: device-mapper's.
     :param size: bytes of the template, with which it begins.
     :raises DeviceMapperError: the kernel refuses.
     """
 
-    def __init__(self, name: str, size: int,
+    def __init__(self, kernel: str, name: str, size: int,
                  clock: Callable[[], float] = time.monotonic) -> None:
+        self._kernel = kernel
         self._name = name
         self._size = size
         self._clock = clock
-        self._area = profile.area_size(size) // sysfs.SECTOR
+        self._area = profile.area_size(size, _most_areas())
         self._numbers: dict[int, None] = {}
+        self._stat: str | None = None
         self._attached = self._began = self._changed = clock()
-        self._region = _tell(name, 'watch', (
-            f'@stats_create 0+{size // sysfs.SECTOR} {self._area} '
-            f'{_PROGRAM}')).strip()
+        # the larger one last: that is the one that there may be no memory for
+        self._groups = self._watch(self._area * _GROUP)
+        self._areas = self._watch(self._area)
+        self._read = [0] * -(-size // (self._area * _GROUP))
 
     @property
     def profile(self) -> profile.Profile:
         """What was read so far."""
-        return profile.Profile.of(self._size, self._numbers)
+        return profile.Profile.of(self._size, self._area, self._numbers)
 
     @property
     def is_over(self) -> bool:
@@ -89,10 +102,15 @@ class Recording:
 
         :raises DeviceMapperError: the device is gone.
         """
-        lines = _tell(self._name, 'watch',
-                      f'@stats_print {self._region}').splitlines()
-        new = [number for number in map(self._number, lines)
-               if number is not None and number not in self._numbers]
+        # the whole device's counters are cheaper to look at
+        stat = sysfs.attribute(self._kernel, 'stat')
+        if stat is not None and stat == self._stat:
+            return
+        self._stat = stat
+        new = [number for groups in _places(self._changed_groups())
+               for number in self._numbers_read(groups.first * _GROUP,
+                                                groups.count * _GROUP)
+               if number not in self._numbers]
         if new:
             self._changed = self._clock()
             if not self._numbers:
@@ -101,14 +119,32 @@ class Recording:
 
     def end(self) -> None:
         """Have the kernel count no more."""
-        _delete(self._name, self._region)
+        for region in self._areas, self._groups:
+            _delete(self._name, region)
 
-    def _number(self, line: str) -> int | None:
-        """Return the number of an area's line if it was read."""
-        place, *counters = line.split()
-        if counters[_SECTORS_READ] == '0':
-            return None
-        return int(place.partition('+')[0]) // self._area
+    def _watch(self, area: int) -> str:
+        """Have the kernel count by areas of so many bytes."""
+        return _tell(self._name, 'watch', (
+            f'@stats_create 0+{self._size // sysfs.SECTOR} '
+            f'{area // sysfs.SECTOR} {_PROGRAM}')).strip()
+
+    def _changed_groups(self) -> list[int]:
+        """Return the numbers of groups that were read since the last look."""
+        before, self._read = self._read, [
+            _sectors_read(line) for line in self._print(self._groups)]
+        return [number for number, (old, new)
+                in enumerate(zip(before, self._read)) if old != new]
+
+    def _numbers_read(self, first: int, count: int) -> Iterator[int]:
+        """Yield the numbers of those areas that were read."""
+        for number, line in enumerate(
+                self._print(self._areas, f' {first} {count}'), first):
+            if _sectors_read(line):
+                yield number
+
+    def _print(self, region: str, lines: str = '') -> list[str]:
+        return _tell(self._name, 'watch',
+                     f'@stats_print {region}{lines}').splitlines()
 
 
 def end_all(name: str) -> None:
@@ -119,6 +155,33 @@ def end_all(name: str) -> None:
             _delete(name, line.partition(':')[0])
     except exception.DeviceMapperError as error:
         LOG.debug('%s', error)
+
+
+def _places(groups: list[int]) -> list[profile.Extent]:
+    """Return where to look for what was read of some groups."""
+    places: list[profile.Extent] = []
+    for number in groups:
+        last = places.pop() if (
+            places and places[-1].end == number) else None
+        places.append(last.longer if last else profile.Extent(number))
+    if len(places) > _MOST_PLACES:
+        first = places[0].first
+        return [profile.Extent(first, places[-1].end - first)]
+    return places
+
+
+def _sectors_read(line: str) -> int:
+    """Return a counter of a line of statistics."""
+    _place, *counters = line.split()
+    return int(counters[_SECTORS_READ])
+
+
+def _most_areas() -> int:
+    """Return how many areas this host has the memory to watch."""
+    memory = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    processors = os.sysconf('SC_NPROCESSORS_CONF')
+    return max(1, min(memory // _MEMORY_SHARE, _MOST_MEMORY) // (
+        _AREA_MEMORY + _PROCESSOR_MEMORY * processors))
 
 
 def _delete(name: str, region: str) -> None:

@@ -220,11 +220,15 @@ def sweep() -> None:
 
 
 def configure(**options: Any) -> None:
-    """Write this host's settings."""
+    """Write this host's settings.
+
+    If nothing else is said it doesn't prefetch: what is read is counted.
+    """
     path = pathlib.Path('/etc/vmthunder/vmthunder.conf')
     path.parent.mkdir(exist_ok=True)
     path.write_text('[DEFAULT]\n' + ''.join(
-        f'{name} = {value}\n' for name, value in options.items()))
+        f'{name} = {value}\n'
+        for name, value in {'prefetch': 'off', **options}.items()))
 
 
 def leftovers() -> list[str]:
@@ -238,8 +242,8 @@ def leftovers() -> list[str]:
     left += [f'export {os.path.basename(path)}' for pattern in
              ('iscsi/iqn.*', 'core/iblock_*/iqn.*')
              for path in glob.glob('/sys/kernel/config/target/' + pattern)]
-    left += [f'mark {name}' for name in glob.glob('/run/vmthunder/*')
-             if not name.startswith('/run/vmthunder/recorded-')]
+    left += [f'noted {name}' for name in _names(pathlib.Path('/run/vmthunder'))
+             if not name.startswith('recorded-')]
     left += [f'disk {os.path.basename(disk)}'
              for disk in glob.glob('/sys/block/sd*')]
     left += [f'bcache {os.path.basename(disk)}'
@@ -278,8 +282,3 @@ def _read(path: str) -> str:
         return pathlib.Path(path).read_text().strip()
     except OSError:  # it just went
         return path
-
-
-def multipath_status() -> str:
-    return subprocess.run(['multipath', '-ll'], capture_output=True,
-                          text=True).stdout

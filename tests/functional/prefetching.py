@@ -19,6 +19,7 @@ import time
 from typing import Iterable
 
 from os_brick_vmthunder import hostprofiles
+from os_brick_vmthunder import profile
 
 MIB = 1 << 20
 _BLOCK = 64 << 10
@@ -34,8 +35,20 @@ def boot(path: str, groups: Iterable[Iterable[int]],
     for group in groups:
         for number in group:
             # not all of it, as guests do
-            _read(path, number * MIB + 64 * 1024, 2 * _BLOCK)
+            _read(path, number * MIB + _BLOCK, 2 * _BLOCK)
         time.sleep(pause)
+
+
+def recorded_of(size: int, numbers: Iterable[int]) -> profile.Profile:
+    """Return the profile of such a boot.
+
+    :param size: bytes of the template.
+    :param numbers: which MiB it reads.
+    """
+    begin, end = (offset // profile.UNIT for offset in (_BLOCK, 3 * _BLOCK))
+    return profile.Profile.of(size, profile.UNIT, (
+        number * MIB // profile.UNIT + area for number in numbers
+        for area in range(begin, end)))
 
 
 def read(path: str, numbers: Iterable[int]) -> None:

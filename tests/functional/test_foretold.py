@@ -13,7 +13,6 @@
 """A boot on one host that another host hears of through Cinder."""
 
 from os_brick_vmthunder import hostprofiles
-from os_brick_vmthunder import profile
 from tests.functional import agents
 from tests.functional import compute
 from tests.functional import prefetching
@@ -64,13 +63,12 @@ class ForetoldTest(volumes_base.VolumesTestCase):
 
         attachment = self.attach(other, second)
         numbers = [number for group in BOOT for number in group]
-        size = 24 * MIB
         self.assertEqual(
-            profile.Profile.of(size, numbers).to_text(),
+            prefetching.recorded_of(24 * MIB, numbers).to_text(),
             attachment.connection_info['data']['template']['profile'])
         self.assertWaits(lambda: self.is_complete(other, template_id))
         before = other.call(compute.template_bytes)
-        other.call(prefetching.read, attachment.device_path, numbers)
+        other.call(prefetching.boot, attachment.device_path, BOOT, 0.1)
         self.assertLess(other.call(compute.template_bytes) - before,
                         MIB // 4)
 

@@ -56,7 +56,7 @@ class PrefetchTestCase(test_relays.RelayTestCase):
         """Return the contract with a profile."""
         return dataclasses.replace(volume, template=dataclasses.replace(
             volume.template, profile=profile.Profile.of(
-                self.TEMPLATE_SIZE, numbers)))
+                self.TEMPLATE_SIZE, MIB, numbers)))
 
     def progress(self, host):
         return host.call(prefetching.progress, self.template.id)
@@ -86,7 +86,7 @@ class PrefetchTest(PrefetchTestCase):
         self.parent.call(prefetching.boot, path, BOOT)
         recorded = self.wait_for_record(self.parent)
         numbers = [number for group in BOOT for number in group]
-        self.assertEqual(hostprofiles.Recorded(profile.Profile.of(
+        self.assertEqual(hostprofiles.Recorded(prefetching.recorded_of(
             self.TEMPLATE_SIZE, numbers).to_text()), recorded)
         # the next boot on this host is no other
         self.start_agent(self.child)
@@ -146,11 +146,12 @@ class PrefetchTest(PrefetchTestCase):
 
     def test_guests_go_first(self):
         self.child.call(compute.configure, prefetch='all')
-        self.start_agent(self.child)
-        self.child.network.shape(32)
-        self.addCleanup(self.child.network.shape, None)
         volume = self.volume(self.child)
         path = self.connect(self.child, volume)
+        # all takes half a minute: it isn't over before guests begin
+        self.child.network.shape(16)
+        self.addCleanup(self.child.network.shape, None)
+        self.start_agent(self.child)
         self.wait(lambda: self.progress(self.child))
         read, fetched = self.child.call(
             prefetching.read_on, path, self.TEMPLATE_SIZE // 2, 5.0, 4)
@@ -164,7 +165,7 @@ class PrefetchTest(PrefetchTestCase):
         agents = [self.start_agent(host) for host in self.hosts]
         wrong = self.foretold(self.volume(self.parent), range(47, -1, -9))
         hostile = self.foretold(self.volume(self.child), ()).to_dict()
-        hostile['template']['profile'] = 'v1 1 0+ffffffff'
+        hostile['template']['profile'] = 'v2 40 0+ffffffff'
         with concurrent.futures.ThreadPoolExecutor() as pool:
             other = pool.submit(self.child.call, compute.connect, hostile,
                                 timeout=120)

@@ -20,10 +20,12 @@ from cinder.db import models
 from cinder import objects
 from oslo_db.sqlalchemy import enginefacade
 from oslo_serialization import jsonutils
+import sqlalchemy
 
 objects.register_all()
 
 HOST = 'host@backend#pool'
+_LOCK_SECONDS = 60
 
 
 def set_up(test, directory=None):
@@ -33,9 +35,21 @@ def set_up(test, directory=None):
     """
     manager = enginefacade.transaction_context()
     manager.configure(connection='sqlite://' + (
-        f'/{directory}/db' if directory else ''))
+        f'/{directory}/db?timeout={_LOCK_SECONDS}' if directory else ''))
     test.addCleanup(db_api.main_context_manager.patch_factory(manager))
-    models.BASE.metadata.create_all(manager.writer.get_engine())
+    engine = manager.writer.get_engine()
+    if directory:
+        sqlalchemy.event.listen(engine, 'before_cursor_execute',
+                                _begin_as_writer, retval=True)
+    models.BASE.metadata.create_all(engine)
+
+
+def _begin_as_writer(connection, cursor, statement, *rest):
+    """Have a transaction wait for others' writes when it begins.
+
+    One that reads first and writes then is refused if another wrote meanwhile.
+    """
+    return statement + ' IMMEDIATE' * (statement == 'BEGIN'), rest[0]
 
 
 def add(*rows):

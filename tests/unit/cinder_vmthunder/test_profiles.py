@@ -25,8 +25,8 @@ from tests.unit.cinder_vmthunder import test_driver
 
 MIB = profile.MIB
 SIZE = 100 * MIB
-FIRST = profile.Profile.of(SIZE, [9, 3, 4])
-OTHER = profile.Profile.of(SIZE, [50])
+FIRST = profile.Profile.of(SIZE, profile.MIB, [9, 3, 4])
+OTHER = profile.Profile.of(SIZE, profile.MIB, [50])
 A, B = fakes.connector('a'), fakes.connector('b')
 
 
@@ -126,7 +126,7 @@ class KeepTest(ProfilesTestCase):
         self.devices.data[device] = data.replace(b' 9 ', b' 8 ')
         self.assertIsNone(self.get())
 
-    @ddt.data('v1 1 0+ff', 'v7', 'x' * 9000)
+    @ddt.data('v2 40 0+ff', 'v7', 'x' * 9000)
     def test_hostile_text_is_done_with(self, text):
         self.assertEqual((profile.digest(text),),
                          self.profiles.hear(self.announce(text)))

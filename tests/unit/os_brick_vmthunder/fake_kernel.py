@@ -336,15 +336,17 @@ class FakeKernel:
     def _bcache_compact_memory(self):
         self.memory(self.compacts_to)
 
-    def memory(self, pieces):
+    def memory(self, pieces, buckets=2):
         """Let there be memory for so many nodes of a set's tree.
 
+        :param buckets: pieces among them of the size of a bucket.
         :returns: path of the file that says so.
         """
         self.compacts_to = pieces
+        nodes = pieces - 4 * buckets
         self.write('Node 0, zone      DMA 9 9 9 9 9 9 9 0 0 0 0\n'
                    'Node 0, zone   Normal 1 1 1 1 1 1 1 '
-                   f'{pieces % 2} {pieces // 2} 0 0\n', 'buddyinfo')
+                   f'{nodes % 2} {nodes // 2} {buckets} 0\n', 'buddyinfo')
         return os.path.join(self.root, 'buddyinfo')
 
     def _bcache_write_file(self, path, size, offset, data):

@@ -38,7 +38,7 @@ class FakeRecording:
 
     @property
     def profile(self):
-        return profile.Profile.of(self.size, self.numbers)
+        return profile.Profile.of(self.size, MIB, self.numbers)
 
     def look(self):
         if self.gone:
@@ -68,7 +68,8 @@ class RecorderTest(unittest.TestCase):
         self.template('dm-0', ONE)
         self.template('dm-1', OTHER)
 
-    def record(self, name, size):
+    def record(self, kernel, name, size):
+        self.assertEqual(name.replace('origin', 'dm'), kernel)
         self.begun.append(name)
         self.recordings[name] = recording = FakeRecording(name, size)
         return recording
@@ -108,7 +109,7 @@ class RecorderTest(unittest.TestCase):
         recording.is_over = True
         self.recorder.look()
         self.assertTrue(recording.ended)
-        self.assertEqual(hostprofiles.Recorded('v1 1 32 a+14'),
+        self.assertEqual(hostprofiles.Recorded('v2 40 32 a+14'),
                          self.recorded())
 
     def test_one_of_a_template_at_a_time(self):
@@ -178,7 +179,7 @@ class JudgeTest(unittest.TestCase):
         test_hostprofiles.use(self)
 
     def judge(self, numbers):
-        read = profile.Profile.of(SIZE, numbers)
+        read = profile.Profile.of(SIZE, MIB, numbers)
         agentrecorder.judge(ONE, read)
         return hostprofiles.recorded.read(ONE), read.to_text()
 
@@ -191,14 +192,14 @@ class JudgeTest(unittest.TestCase):
         self.assertEqual(hostprofiles.Recorded(text), recorded)
 
     def test_who_only_looks(self):
-        self.assertIsNone(self.judge(range(15))[0])
+        self.assertIsNone(self.judge(range(1))[0])
 
     @ddt.data(BOOT, BOOT[:15] + [90, 91, 92], BOOT + list(range(60, 80)))
     def test_foretold(self, numbers):
-        self.foretell(profile.Profile.of(SIZE, BOOT).to_text())
+        self.foretell(profile.Profile.of(SIZE, MIB, BOOT).to_text())
         self.assertIsNone(self.judge(numbers)[0])
 
-    @ddt.data('v1 1 0+5', 'v1 1 a+8', 'v1 1 0+ff', 'v9', 'v1 1 z')
+    @ddt.data('v2 40 0+5', 'v2 40 a+8', 'v2 40 0+ff', 'v9', 'v2 40 z')
     def test_badly_foretold(self, text):
         self.foretell(text)
         recorded, new = self.judge(BOOT)
@@ -210,8 +211,8 @@ class JudgeTest(unittest.TestCase):
         self.assertEqual(known, recorded.replaces)
 
     def test_profile_of_everything_foretells_nothing(self):
-        read = profile.Profile.of(9000 * MIB, range(0, 200, 4))
-        everything = profile.Profile.parse('v1 1 0+1000', 9000 * MIB)
+        read = profile.Profile.of(9000 * MIB, MIB, range(0, 200, 4))
+        everything = profile.Profile.parse('v2 40 0+1000', 9000 * MIB)
         self.assertEqual(1.0, everything.share(read))
         self.assertFalse(everything.matches(read))
 

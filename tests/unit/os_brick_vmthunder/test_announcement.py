@@ -30,29 +30,29 @@ class AnnouncementTest(unittest.TestCase):
         self.assertEqual(said, Announcement.of(connector))
 
     def test_profiles_survive_json(self):
-        for recorded in (), (RecordedProfile('t1', 'v1 1 0'),
-                             RecordedProfile('t2', 'v1 1 1', 'abc')):
+        for recorded in (), (RecordedProfile('t1', 'v2 40 0'),
+                             RecordedProfile('t2', 'v2 40 1', 'abc')):
             said = Announcement('1.3', profiles=recorded)
             connector = json.loads(json.dumps({'vmthunder': said.to_dict()}))
             self.assertEqual(said, Announcement.of(connector))
 
     def test_few_profiles_are_listened_to(self):
         said = Announcement('1.3', profiles=9 * (
-            RecordedProfile('t1', 'v1 1 0'),))
+            RecordedProfile('t1', 'v2 40 0'),))
         self.assertEqual(2, len(Announcement.of(
             {'vmthunder': said.to_dict()}).profiles))
 
-    @ddt.data(None, 'x', {'t1': 'v1 1 0'})
+    @ddt.data(None, 'x', {'t1': 'v2 40 0'})
     def test_malformed_profiles_count_as_not_said(self, profiles):
         self.assertIsNone(Announcement.of({'vmthunder': {
             'version': '1.3', 'profiles': profiles}}).profiles)
 
-    @ddt.data('x', {}, {'template_id': 't1'}, {'text': 'v1 1 0'},
-              {'template_id': 5, 'text': 'v1 1 0'},
+    @ddt.data('x', {}, {'template_id': 't1'}, {'text': 'v2 40 0'},
+              {'template_id': 5, 'text': 'v2 40 0'},
               {'template_id': 't1', 'text': ['v1']})
     def test_malformed_profile_is_left_out(self, malformed):
-        good = {'template_id': 't1', 'text': 'v1 1 0', 'replaces': 5}
-        self.assertEqual((RecordedProfile('t1', 'v1 1 0'),), Announcement.of(
+        good = {'template_id': 't1', 'text': 'v2 40 0', 'replaces': 5}
+        self.assertEqual((RecordedProfile('t1', 'v2 40 0'),), Announcement.of(
             {'vmthunder': {'version': '1.3', 'profiles': [malformed, good]}}
         ).profiles)
 

@@ -86,7 +86,7 @@ class ConnectionTest(unittest.TestCase):
         self.assertEqual(make(), connection.Connection.from_dict(data))
 
     def test_profile_survives_json(self):
-        known = profile.Profile.of(GIB, [7, 8, 1000, 0])
+        known = profile.Profile.of(GIB, profile.MIB, [7, 8, 1000, 0])
         made = make(template=dataclasses.replace(make().template,
                                                  profile=known),
                     heard=('abc', 'def'))
@@ -98,7 +98,7 @@ class ConnectionTest(unittest.TestCase):
         del data['heard'], data['template']['profile']
         self.assertEqual(make(), connection.Connection.from_dict(data))
 
-    @ddt.data('v1 1 0+ffffffff', 'v1 1 400', 'v9', 7, ['v1 1 0'])
+    @ddt.data('v2 40 0+ffffffff', 'v2 40 400', 'v9', 7, ['v2 40 0'])
     def test_no_volume_is_refused_for_a_profile(self, text):
         data = replaced(make().to_dict(), 'template.profile', text)
         self.assertEqual(make(), connection.Connection.from_dict(data))

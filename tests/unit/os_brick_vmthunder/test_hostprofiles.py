@@ -23,7 +23,7 @@ from os_brick_vmthunder import profile
 ONE = 'aaaaaaaa-bbbb-5ccc-8ddd-eeeeeeeeeeee'
 OTHER = 'bbbbbbbb-bbbb-5ccc-8ddd-eeeeeeeeeeee'
 MIB = profile.MIB
-WHAT = hostprofiles.Foretold(50 * MIB, 'v1 1 5+5 0')
+WHAT = hostprofiles.Foretold(50 * MIB, 'v2 40 5+5 0')
 
 
 def use(test):
@@ -49,7 +49,7 @@ class HostProfilesTest(unittest.TestCase):
     def test_each_kind(self):
         for kind, what in (
                 (hostprofiles.foretold, WHAT),
-                (hostprofiles.recorded, hostprofiles.Recorded('v1 1 3')),
+                (hostprofiles.recorded, hostprofiles.Recorded('v2 40 3')),
                 (hostprofiles.progress, hostprofiles.Progress(
                     'all', 'abc', MIB, 5, 1, 4))):
             self.assertIsNone(kind.read(ONE))
@@ -74,7 +74,7 @@ class HostProfilesTest(unittest.TestCase):
         self.assertEqual([], list(hostprofiles.foretold.all()))
 
     def test_profile(self):
-        self.assertEqual(profile.Profile.of(50 * MIB, [*range(5, 10), 0]),
+        self.assertEqual(profile.Profile.of(50 * MIB, MIB, [*range(5, 10), 0]),
                          WHAT.profile)
         self.assertEqual((), hostprofiles.Foretold(512).profile.pieces)
 
@@ -88,20 +88,20 @@ class HostProfilesTest(unittest.TestCase):
         self.assertIsNone(hostprofiles.progress.read(ONE))
 
     def test_what_cinder_has_heard_is_forgotten(self):
-        texts = {ONE: 'v1 1 3', OTHER: 'v1 1 4'}
+        texts = {ONE: 'v2 40 3', OTHER: 'v2 40 4'}
         for template_id, text in texts.items():
             hostprofiles.recorded.write(template_id,
                                         hostprofiles.Recorded(text))
         self.assertEqual([ONE, OTHER], sorted(
             template_id for template_id, _what in hostprofiles.unheard()))
-        hostprofiles.settle(('x', profile.digest('v1 1 4')))
-        self.assertEqual([(ONE, hostprofiles.Recorded('v1 1 3'))],
+        hostprofiles.settle(('x', profile.digest('v2 40 4')))
+        self.assertEqual([(ONE, hostprofiles.Recorded('v2 40 3'))],
                          hostprofiles.unheard())
 
     def test_announces_few_at_once(self):
         for number in range(9):
             hostprofiles.recorded.write(
-                f'{number}{ONE[1:]}', hostprofiles.Recorded('v1 1 3'))
+                f'{number}{ONE[1:]}', hostprofiles.Recorded('v2 40 3'))
         seen = {what for _time in range(99)
                 for what, _text in hostprofiles.unheard()}
         self.assertEqual(9, len(seen))

@@ -28,7 +28,7 @@ from tests.unit.os_brick_vmthunder import test_hostprofiles
 ONE = test_hostprofiles.ONE
 MIB = profile.MIB
 SIZE = 20 * MIB
-WHAT = hostprofiles.Foretold(SIZE, 'v1 1 5+2 1')
+WHAT = hostprofiles.Foretold(SIZE, 'v2 40 5+2 1')
 
 
 class DemandTest(unittest.TestCase):
@@ -191,13 +191,39 @@ class FetchTest(FetchTestCase):
         self.assertEqual(5 * 3, len(self.cache.asked))
         self.assertEqual('complete', self.progress.state)
 
+    def test_what_guests_are_about_to_ask_for_waits_for_nobody(self):
+        self.rooms += [0] * 8
+        self.fetch('all')
+        self.assertEqual([(5 * MIB + number * prefetch.SMALL, prefetch.SMALL)
+                          for number in range(8)], self.cache.asked[:8])
+        self.assertEqual([], self.slept)
+
+    def test_but_a_profile_that_is_long_does(self):
+        self.rooms += [0] * 8
+        with mock.patch.object(prefetch, '_DUE', MIB):
+            self.fetch()
+        self.assertEqual([0.002, 0.004, 0.008, 0.016], self.slept)
+
+    def test_so_does_what_was_asked_for_already(self):
+        self.rooms += [prefetch.LARGE] * 3 + [0]
+        self.fetch()
+        self.assertEqual([0.002], self.slept)
+
+    @mock.patch.object(prefetch, '_DUE', 0)
     def test_waits_for_others(self):
         self.rooms += [0, 0, prefetch.SMALL, 0, prefetch.LARGE]
         self.fetch()
         self.assertEqual([(5 * MIB, prefetch.SMALL),
                           (5 * MIB + prefetch.SMALL, MIB)],
                          self.cache.asked[:2])
-        self.assertEqual(3, len(self.slept))
+        self.assertEqual([0.002, 0.004, 0.002], self.slept)
+
+    @mock.patch.object(prefetch, '_DUE', 0)
+    def test_looks_less_often_the_longer_it_waits(self):
+        self.rooms += [0] * 8
+        self.fetch()
+        self.assertEqual([0.002, 0.004, 0.008, 0.016, *[0.032] * 4],
+                         self.slept)
 
     def test_asks_for_less_where_it_takes_long(self):
         now, speed = [0.0], [MIB]  # bytes a second
@@ -236,7 +262,7 @@ class FetchTest(FetchTestCase):
 
     @ddt.data(lambda: hostprofiles.forget(ONE),
               lambda: hostprofiles.foretold.write(
-                  ONE, hostprofiles.Foretold(SIZE, 'v1 1 0')))
+                  ONE, hostprofiles.Foretold(SIZE, 'v2 40 0')))
     def test_ends_when_it_is_no_longer_wanted(self, change):
         self.cache.before = lambda offset: offset == 6 * MIB and change()
         self.fetch()
@@ -323,7 +349,7 @@ class PrefetcherTest(FetchTestCase):
     def test_one_at_a_time_for_a_template(self):
         self.look()
         self.assertTrue(self.begun.wait(30))
-        new = dataclasses.replace(WHAT, text='v1 1 9')
+        new = dataclasses.replace(WHAT, text='v2 40 9')
         hostprofiles.foretold.write(ONE, new)
         self.look()
         self.assertEqual(1, len(self.prefetcher._begun))

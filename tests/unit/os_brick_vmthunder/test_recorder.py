@@ -13,15 +13,17 @@
 import unittest
 from unittest import mock
 
+import ddt
 from oslo_concurrency import processutils
 
 from os_brick_vmthunder import exception
 from os_brick_vmthunder.privileged import dmsetup
 from os_brick_vmthunder import profile
 from os_brick_vmthunder import recorder
+from os_brick_vmthunder import sysfs
 
 MIB = profile.MIB
-NAME = 'vmthunder-x-origin'
+KERNEL, NAME = 'dm-7', 'vmthunder-x-origin'
 
 
 class FakeStatistics:
@@ -32,6 +34,9 @@ class FakeStatistics:
         self.regions = {}
         self.said = []
         self.there = True
+        self.reads = self.printed = 0
+        self.memory = 1 << 30
+        self.processors = 1
 
     def message(self, name, text):
         if not self.there:
@@ -43,7 +48,7 @@ class FakeStatistics:
 
     def stats_create(self, area, step, program):
         number = str(len(self.regions))
-        self.regions[number] = area, int(step), program, set()
+        self.regions[number] = area, int(step), program, {}
         return f'{number}\n'
 
     def stats_list(self, program):
@@ -55,50 +60,108 @@ class FakeStatistics:
         del self.regions[number]
         return ''
 
-    def stats_print(self, number):
+    def stats_print(self, number, first='0', count='0'):
         area, step, _program, read = self.regions[number]
         start, length = map(int, area.split('+'))
-        return ''.join(
+        lines = [
             f'{place}+{min(step, length - place)} '
-            f'{3 * (place in read)} 0 {24 * (place in read)} '
+            f'3 0 {read.get(place // step, 0)} '
             '0 5 0 40 0 0 0 0 0 0\n'  # written to, which doesn't count
-            for place in range(start, start + length, step))
+            for place in range(start, start + length, step)]
+        self.printed += int(count)
+        return ''.join(lines[int(first):][:int(count) or len(lines)])
+
+    def attribute(self, kernel, name):
+        assert (kernel, name) == (KERNEL, 'stat')
+        return f'{self.reads} 0 0' if self.there else None
+
+    def sysconf(self, name):
+        return {'SC_PHYS_PAGES': self.memory >> 12, 'SC_PAGE_SIZE': 4096,
+                'SC_NPROCESSORS_CONF': self.processors}[name]
 
     def read(self, *numbers):
+        """Read some places, by the number of the unit."""
+        self.reads += len(numbers)
         for _area, step, _program, read in self.regions.values():
-            read.update(number * step for number in numbers)
+            for number in numbers:
+                place = number * profile.UNIT // 512 // step
+                read[place] = read.get(place, 0) + 8
 
 
+@ddt.ddt
 class RecordingTest(unittest.TestCase):
 
     def setUp(self):
         super().setUp()
         self.now = 100.0
         self.kernel = FakeStatistics(50 * 2048)
-        patch = mock.patch.object(dmsetup, 'message', self.kernel.message)
-        patch.start()
-        self.addCleanup(patch.stop)
+        for target, name in ((dmsetup, 'message'), (sysfs, 'attribute'),
+                             (recorder.os, 'sysconf')):
+            patch = mock.patch.object(target, name,
+                                      getattr(self.kernel, name))
+            patch.start()
+            self.addCleanup(patch.stop)
 
     def record(self, size=50 * MIB - 512):
-        return recorder.Recording(NAME, size, lambda: self.now)
+        return recorder.Recording(KERNEL, NAME, size, lambda: self.now)
 
     def test_order(self):
         recording = self.record()
-        self.assertEqual([(NAME, f'@stats_create 0+{50 * 2048 - 1} 2048 '
-                           'vmthunder')], self.kernel.said)
-        for numbers in (9, 4), (), (49, 4, 0):
+        self.assertEqual(
+            [(NAME, f'@stats_create 0+{50 * 2048 - 1} {sectors} vmthunder')
+             for sectors in (2048, 32)], self.kernel.said)
+        for numbers in (9, 4), (), (3199, 4, 0), (130, 64, 1, 127):
             self.kernel.read(*numbers)
             recording.look()
         self.assertEqual(
-            profile.Profile.of(50 * MIB - 512, [4, 9, 0, 49]),
+            profile.Profile.of(50 * MIB - 512, profile.UNIT,
+                               [4, 9, 0, 3199, 1, 64, 127, 130]),
             recording.profile)
 
-    def test_larger_areas_of_a_large_template(self):
-        size = 5 * profile.MOST_AREAS * MIB
-        recording = self.record(size)
-        self.kernel.read(7)
+    def test_looks_closely_only_where_something_was_read(self):
+        recording = self.record()
+        for _number in range(3):
+            recording.look()
+        self.kernel.read(5)
         recording.look()
-        self.assertEqual('v1 8 7', recording.profile.to_text())
+        recording.look()
+        self.assertEqual(64, self.kernel.printed)
+        self.kernel.read(6, 64, 1000)
+        recording.look()
+        self.assertEqual(64 + 3 * 64, self.kernel.printed)
+        self.assertEqual(3 + 3, sum('print' in text
+                                    for _name, text in self.kernel.said))
+
+    def test_does_not_look_at_too_many_places(self):
+        recording = self.record()
+        read = range(64, 3000, 128)
+        self.kernel.read(*read)
+        recording.look()
+        self.assertEqual(2, sum('print' in text
+                                for _name, text in self.kernel.said))
+        self.assertEqual(list(read), [
+            extent.first for extent in recording.profile.extents])
+
+    @ddt.data((1 << 40, 1, 1118481), (256 << 30, 64, 39522),
+              (512 << 20, 1, 139810), (176 << 20, 1, 48059),
+              (1 << 20, 4, 118), (4096, 64, 1))
+    @ddt.unpack
+    def test_takes_no_more_memory_than_it_may(self, memory, processors, most):
+        self.kernel.memory, self.kernel.processors = memory, processors
+        size = most * profile.UNIT
+        self.record(size)
+        self.record(size + 512)
+        self.assertEqual([str(profile.UNIT // 512),
+                          str(2 * profile.UNIT // 512)],
+                         [text.split()[2] for _name, text
+                          in self.kernel.said[1::2]])
+
+    def test_larger_areas_of_a_large_template(self):
+        self.kernel.processors = 64
+        recording = self.record(1 << 40)
+        self.kernel.read(7 << 13)
+        recording.look()
+        self.assertEqual('v2 2000 7', recording.profile.to_text())
 
     def test_is_over_when_it_is_quiet(self):
         recording = self.record()
@@ -157,4 +220,4 @@ class RecordingTest(unittest.TestCase):
         self.kernel.stats_create('0+99', '9', 'somebody')
         self.record()
         recorder.end_all(NAME)
-        self.assertEqual(['1'], list(self.kernel.regions))
+        self.assertEqual(['2'], list(self.kernel.regions))

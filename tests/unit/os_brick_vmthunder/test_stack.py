@@ -89,10 +89,10 @@ class HostStackTest(unittest.TestCase):
                                                         CACHED)
 
     def test_tells_what_to_fetch(self):
-        known = profile.Profile.of(TEMPLATE.size, [0])
+        known = profile.Profile.of(TEMPLATE.size, profile.MIB, [0])
         for text, template in (
                 ('', TEMPLATE),
-                ('v1 1 0', dataclasses.replace(TEMPLATE, profile=known))):
+                ('v2 40 0', dataclasses.replace(TEMPLATE, profile=known))):
             self.build(template)
             self.calls.foretold.write.assert_called_with(
                 TEMPLATE.id, hostprofiles.Foretold(TEMPLATE.size, text))

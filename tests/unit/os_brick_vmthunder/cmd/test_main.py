@@ -110,14 +110,14 @@ class MainTest(unittest.TestCase):
 
     def test_prefetch(self):
         test_hostprofiles.use(self)
-        what = hostprofiles.Foretold(50 << 20, 'v1 1 5+2')
+        what = hostprofiles.Foretold(50 << 20, 'v2 40 5+2')
         for template_id in ONE, OTHER:
             hostprofiles.foretold.write(template_id, what)
         hostprofiles.progress.write(ONE, hostprofiles.Progress(
             'all', 'abc', 2 << 20, 30 << 20, 0, 30 << 20))
         for template_id in OTHER, THIRD:
             hostprofiles.recorded.write(
-                template_id, hostprofiles.Recorded('v1 1 3'))
+                template_id, hostprofiles.Recorded('v2 40 3'))
         status, out, _err = self.run_it('prefetch')
         self.assertEqual(0, status)
         self.assertEqual([

@@ -269,30 +269,33 @@ class VMThunderConnectorTest(unittest.TestCase):
             relay_port=3261, relay_address='192.0.2.7', zone='hall-3')
         with mock.patch.object(vmthunder.export, 'supported') as supported:
             self.assertEqual(announcement.Announcement(
-                connection.VERSION, 3261, '192.0.2.7', 'hall-3'),
+                connection.VERSION, 3261, '192.0.2.7', 'hall-3',
+                profiles=()),
                 self.announced())
             supported.return_value = False
             self.assertEqual(announcement.Announcement(
-                connection.VERSION, zone='hall-3'),
+                connection.VERSION, zone='hall-3', profiles=()),
                 self.announced())
 
     @ddt.data({'relay_port': 0}, {'cache': 'none'})
     def test_host_that_does_not_relay(self, settings):
         self.load.return_value = conf.HostConfig(**settings)
-        self.assertEqual(announcement.Announcement(connection.VERSION),
-                         self.announced())
+        self.assertEqual(
+            announcement.Announcement(connection.VERSION, profiles=()),
+            self.announced())
 
     def test_wrong_configuration_is_no_matter_to_other_volumes(self):
         self.load.side_effect = exception.ConfigurationError(reason='x')
-        self.assertEqual(announcement.Announcement(connection.VERSION),
-                         self.announced())
+        self.assertEqual(
+            announcement.Announcement(connection.VERSION, profiles=()),
+            self.announced())
 
     def test_announces_what_was_recorded(self):
         self.unheard.return_value = [
-            ('t1', hostprofiles.Recorded('v1 1 0', 'old'))]
+            ('t1', hostprofiles.Recorded('v2 40 0', 'old'))]
         self.load.return_value = conf.HostConfig(prefetch='profile')
         self.assertEqual((announcement.RecordedProfile(
-            't1', 'v1 1 0', 'old'),), self.announced().profiles)
+            't1', 'v2 40 0', 'old'),), self.announced().profiles)
         self.load.return_value = conf.HostConfig(prefetch='off')
         self.assertIsNone(self.announced().profiles)
 
