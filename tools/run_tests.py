@@ -205,20 +205,23 @@ def _lab(name: str, stride: int, *choice: str, limit: float = 3600) -> Tests:
 
 
 # Those that need the Cinder backend and some more: about half of the time.
-CLOUD = r'functional\.test_(controlplane|lab|lio|templates|volumes)\.'
+CLOUD = r'functional\.test_(caches|controlplane|lio|templates|volumes)\.'
 # All that Cinder's users do, with a cloud, and what is fetched ahead for them;
 # and with the driver alone.
 USERS = r'functional\.test_(contract|foretold|prefetch|tempest)\.'
 DRIVER = (r'functional\.test_(fencing|full_pool|operations|overlays|'
           r'plain_iscsi)\.')
 # Those that take long: each of a target of its own.
+CACHES = r'functional\.test_caches\.'
+OTHER_LAYER = r'test_caches\..*_dm_cache'
 FAILURES = r'functional\.test_failures\.'
 MODEL = r'functional\.test_model\.'
 STORM = r'functional\.test_storm\.'
 # Servers, and what attaches volumes without being root.
 NOVA = r'functional\.test_(nova|service_users)'
-# A seventh of the steps a day: all of them take half an hour more.
-STRIDE = 7
+# One in so many steps is tried, others the next day: all of them take an hour
+# more.
+STRIDE = 21
 
 PEP8 = ('flake8',)
 # No cache: with one, mypy misses modules that were added since.
@@ -230,13 +233,14 @@ SUITES: dict[str, Suite] = {
     'unit': Together((Tests('unit', './tests/unit'),
                       Tests('unit-nova', './tests/unit_nova'))),
     'functional': Together((
-        _lab('cloud', STRIDE, CLOUD),
+        _lab('cloud', STRIDE, '--exclude-regex', OTHER_LAYER, CLOUD),
         _lab('hosts', STRIDE, '--exclude-regex',
              '|'.join((CLOUD, USERS, DRIVER, FAILURES, MODEL, STORM,
                        NOVA))))),
     'contract': Together((
         _lab('users', STRIDE, USERS),
-        _lab('driver', STRIDE, f'{DRIVER}|{MODEL}'))),
+        _lab('driver', STRIDE, DRIVER))),
+    'caches': _lab('caches', 1, CACHES),
     'failures': _lab('failures', 1, FAILURES),
     'model': _lab('model', 1, MODEL, limit=4 * 3600),
     'storm': _lab('storm', 1, STORM),
@@ -247,8 +251,8 @@ SUITES: dict[str, Suite] = {
         lines=True, limit=7200),
     'steps': Together((
         _lab('cloud-steps', 1,
-             'test_templates.*killed_after_any_step|test_operations'),
-        _lab('hosts-steps', 1, 'test_killed_attach'))),
+             'killed_after_any_step|test_operations'),
+        _lab('hosts-steps', 1, 'test_killed_attach|killed_after_every_step'))),
 }
 
 

@@ -12,11 +12,13 @@
 
 """What is on a storage host, besides Cinder's own view; all runs there."""
 
+import glob
+import os
 import pathlib
 import re
 import subprocess
 
-_TARGET = pathlib.Path('/sys/kernel/config/target')
+_TARGET = '/sys/kernel/config/target'
 _CINDER = pathlib.Path('/var/lib/cinder')
 # Kept: a few lock files for all templates there will ever be, what the
 # coordinator itself has, and what Cinder's other parts and os-brick leave.
@@ -30,9 +32,11 @@ _OF_VOLUMES = ('volume-', '_snapshot-', 'view-', 'origin-', 'replacement-')
 
 def exports(volume_id: str = '') -> list[str]:
     """Return the targets and backstores, of one volume if it is named."""
-    return [name.name for pattern in ('iscsi/iqn.*', 'core/iblock_*/*')
-            for name in _TARGET.glob(pattern)
-            if name.is_dir() and volume_id in name.name]
+    # unlike pathlib's, this glob takes it that what it looks into goes
+    return [os.path.basename(path)
+            for pattern in ('iscsi/iqn.*', 'core/iblock_*/*')
+            for path in glob.glob(f'{_TARGET}/{pattern}')
+            if os.path.isdir(path) and volume_id in os.path.basename(path)]
 
 
 def _logical_volumes(group: str) -> list[str]:

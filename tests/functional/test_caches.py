@@ -23,7 +23,7 @@ from tests import lab
 MIB = 1 << 20
 # bcache wants memory in one piece for each of its tree's nodes, and the kernel
 # doesn't survive that there is none.
-HOST = lab.HostSpec('cache', 71, memory=768, services=())
+HOST = lab.HostSpec('cache', 67, memory=768, services=())
 LAYERS = ('bcache', 'dm-cache', 'none')
 KEEPING = LAYERS[:-1]
 # Until what was read is kept over a power cut.

@@ -89,9 +89,11 @@ class FullPoolTest(base.FunctionalTestCase):
         self.run_here('detach', volume, self.connector(self.client))
 
     def assertHolds(self, host, disk):
+        # each read may wait until multipathd next looks at a path that a
+        # write has failed
         self.assertEqual([], host.call(
             content.differences, disk,
-            content.Content(self.image, SIZE, text=TEXT)))
+            content.Content(self.image, SIZE, text=TEXT), timeout=400))
 
     def assertFilled(self, host, disk, last):
         self.assertEqual([], host.call(content.unfilled, disk, FIRST, last,
@@ -116,7 +118,7 @@ class FullPoolTest(base.FunctionalTestCase):
 
         with concurrent.futures.ThreadPoolExecutor() as pool:
             filling = pool.submit(self.compute.call, content.fill, device,
-                                  FIRST, LAST, timeout=400)
+                                  FIRST, LAST, timeout=900)
             written = self.client.call(content.fill, disk, FIRST, LAST,
                                        timeout=200)
             self.assertLess(written, LAST)

@@ -210,7 +210,7 @@ class LIOTest(LIOTestCase):
         self.storage.call(_export_and_grant, target)
         good = self.storage.call(_configuration_then_remove, target)
         self.assertIn('tpgt_1/enable', good)
-        number = 0
+        number = steps.first()
         while True:
             if before:
                 self.storage.call(before, target)
@@ -218,7 +218,7 @@ class LIOTest(LIOTestCase):
                 done = self.storage.call(steps.run, number, function, target)
                 break
             except lab.CallKilled:
-                number += 1
+                number += steps.STRIDE
             # as good as if nothing had happened
             self.storage.call(_export_and_grant, target)
             self.assertEqual(good, self.storage.call(

@@ -231,7 +231,7 @@ class RelayTest(RelayTestCase):
         self.disconnect(self.parent, first)
         third = self.volume(self.parent)
         self.assertHoldsImage(self.parent, self.connect(self.parent, third))
-        self.assertNotIn('mark', ' '.join(
+        self.assertNotIn('noted unused-', ' '.join(
             self.parent.call(compute.leftovers)))
         self.disconnect(self.child, second)
         self.disconnect(self.parent, third)

@@ -39,6 +39,7 @@ from oslo_config import cfg
 from os_brick_vmthunder import privileged
 from tests.functional import content
 from tests.functional import steps
+from tests.functional import storage
 from tests.lab import cheapforks
 
 objects.register_all()
@@ -430,9 +431,7 @@ def volumes() -> dict[str, dict[str, Any]]:
 
 def lio_objects() -> list[str]:
     """Return the names of targets and backstores."""
-    root = pathlib.Path('/sys/kernel/config/target')
-    return sorted(path.name for pattern in ('iscsi/iqn.*', 'core/iblock_*/*')
-                  for path in root.glob(pattern) if path.is_dir())
+    return sorted(storage.exports())
 
 
 def remains() -> list[str]:
