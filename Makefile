@@ -6,12 +6,13 @@
 
 PYTHON_VENV := .venv/bin/python
 
-.PHONY: help demo test ci unit functional contract failures model storm nova tempest steps lint pep8 mypy docs releasenotes cover
+.PHONY: help demo test ci unit functional contract caches failures model storm nova tempest steps lint pep8 mypy docs releasenotes cover
 .PHONY: config lab venv clean bench
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -n 5
 	@echo "  make contract   what Cinder's users do, killed, fenced, on a full pool"
+	@echo "  make caches   what every cache layer of this kernel promises"
 	@echo "  make model   the same at random, compared with a model"
 	@echo "  make failures   cut hosts' power, network, disks while guests write"
 	@echo "  make storm   attach on 8 hosts at once, beside stock LVM/iSCSI"
@@ -39,7 +40,7 @@ model: export VMTHUNDER_MODEL_STEPS ?= 400
 model: export VMTHUNDER_MODEL_SEED ?= 1000
 model: export VMTHUNDER_MODEL_VERBOSE ?= 1
 
-functional contract failures model storm tempest steps: lab
+functional contract caches failures model storm tempest steps: lab
 	@$(PYTHON_VENV) -m tools.run_tests $@
 
 # What servers boot from is made outside the lab, once.

@@ -24,7 +24,6 @@ measured, whatever came of it.
 import argparse
 import datetime
 import importlib
-import os
 import pathlib
 import sys
 import time
@@ -44,13 +43,6 @@ BENCHMARKS = {
     'load': 'tests.bench.load',
 }
 _ROUNDS = 5
-
-
-def machine() -> str:
-    """Return what the benchmarks run on."""
-    memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
-    return (f'{os.cpu_count()} processors, {memory / (1 << 30):.0f} GiB; '
-            f'hosts of the lab, whose kernel is User Mode Linux')
 
 
 def main() -> int:
@@ -101,8 +93,8 @@ def measure(names: list[str], rounds: int
             traceback.print_exc()
             failed.append(name)
         print(f'==== {name}: {time.monotonic() - started:.0f} s', flush=True)
-    return results.Report(date.isoformat(timespec='seconds'), machine(),
-                          rounds, figures), failed
+    return results.Report(date.isoformat(timespec='seconds'),
+                          results.machine(), rounds, figures), failed
 
 
 def _conclude(report: results.Report, failed: list[str]) -> int:

@@ -25,7 +25,6 @@ from typing import Any, Callable, Iterator
 import uuid
 
 from cinder.db import api as db_api
-from cinder.volume.drivers import lvm
 
 from cinder_vmthunder import locks
 from os_brick_vmthunder import connection
@@ -63,7 +62,7 @@ def measure_here(rounds: int) -> list[tuple[cost.Cost, cost.Cost]]:
             for name in ('db', '_db'):
                 if hasattr(each, name):
                     setattr(each, name, db_api)
-        stock = lvm.LVMVolumeDriver(
+        stock = volumes.driver.lvm.LVMVolumeDriver(
             configuration=ours.configuration, db=db_api)
         stock.check_for_setup_error()
         pairs = (

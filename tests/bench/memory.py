@@ -14,7 +14,8 @@
 
 For each chunk that was written to, device-mapper remembers where it is. The
 smaller the chunks, the more of them; the larger, the more is copied by a
-first write. All of it is read again when the volume is attached anew.
+first write. All of it is read again when the volume is attached anew. Other
+sizes are told beside the default.
 
 The stores are written here, as the kernel would have: see
 drivers/md/dm-snap-persistent.c.
@@ -51,27 +52,34 @@ _TIMEOUT = 600
 
 
 def run(rounds: int) -> list[results.Figure]:
-    """Measure each size of chunk by turns."""
+    """Measure each size of chunk, beside the default's."""
     rig = rigs.get()
     rig.host.preload('tests.bench.memory')
-    figures = []
-    for chunk in _CHUNKS:
-        size = f'chunks of {chunk // 2} KiB'
-        scattered, ordered = (
-            [rig.host.call(load_here, chunk, order, timeout=_TIMEOUT)
-             for _number in range(rounds)] for order in (False, True))
-        speed = [rig.host.call(write_here, chunk, timeout=_TIMEOUT)
-                 for _number in range(rounds)]
-        figures += [
-            results.Figure(f'{size}: memory, a GiB written at random', 'MiB',
-                           tuple(mib for mib, _seconds in scattered)),
-            results.Figure(f'{size}: memory, a GiB written in order', 'MiB',
-                           tuple(mib for mib, _seconds in ordered)),
-            results.Figure(f'{size}: read again, a GiB at random', 's',
-                           tuple(seconds for _mib, seconds in scattered)),
-            results.Figure(f'{size}: first writes of 4 KiB', 'IOPS',
-                           tuple(speed))]
-    return figures
+    found = {chunk: _measure(rig, chunk, rounds) for chunk in _CHUNKS}
+    default, *_others = found.values()
+    return [results.Figure(
+        f'chunks of {chunk // 2} KiB: {title}', unit, samples,
+        default[title, unit] if chunk != _CHUNKS[0] else ())
+        for chunk, figures in found.items()
+        for (title, unit), samples in figures.items()]
+
+
+def _measure(rig: rigs.Rig, chunk: int, rounds: int
+             ) -> dict[tuple[str, str], tuple[float, ...]]:
+    """Return the samples of a size of chunks, by what they are and units."""
+    scattered, ordered = (
+        [rig.host.call(load_here, chunk, order, timeout=_TIMEOUT)
+         for _number in range(rounds)] for order in (False, True))
+    return {
+        ('memory, a GiB written at random', 'MiB'):
+            tuple(mib for mib, _seconds in scattered),
+        ('memory, a GiB written in order', 'MiB'):
+            tuple(mib for mib, _seconds in ordered),
+        ('read again, a GiB at random', 's'):
+            tuple(seconds for _mib, seconds in scattered),
+        ('first writes of 4 KiB', 'IOPS'):
+            tuple(rig.host.call(write_here, chunk, timeout=_TIMEOUT)
+                  for _number in range(rounds))}
 
 
 def load_here(chunk: int, ordered: bool) -> tuple[float, float]:

@@ -20,10 +20,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import statistics
 from typing import Any, Sequence
 
 _TITLES = ('figure', 'ours', 'stock', 'ratio', 'goal', 'result')
+
+
+def machine() -> str:
+    """Return what the benchmarks run on."""
+    memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+    return (f'{os.cpu_count()} processors, {memory / (1 << 30):.0f} GiB; '
+            f'hosts of the lab, whose kernel is User Mode Linux')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,13 +14,13 @@
 
 import argparse
 import datetime
-import os
 import pathlib
 import sys
 import time
 import traceback
 import typing
 
+from tests.bench import results
 from tests.bench.storm import contenders
 from tests.bench.storm import fleet as fleets
 from tests.bench.storm import outcome
@@ -45,12 +45,15 @@ def main(arguments: list[str]) -> int:
                                  for file in options.show])
         except ValueError as error:
             parser.error(str(error))
+        if options.json:
+            options.json.write_text(run.to_json())
     else:
         if not 1 <= max(options.hosts) <= fleets.MOST_HOSTS:
             parser.error(f'the lab has room for {fleets.MOST_HOSTS} hosts')
         sandbox.ensure()
         scale = outcome.Scale(options.link, options.pauses, options.share,
-                              options.memory, options.cache)
+                              options.memory, options.cache,
+                              options.ahead)
         run, wrong = measure(sorted(options.hosts), options.contenders,
                              scale, options.json, options.logs)
     print(report.text(run))
@@ -77,7 +80,7 @@ def measure(sizes: typing.Sequence[int], names: typing.Sequence[str],
     trace = traces.load().thinned(scale.share)
     run = outcome.Run(
         datetime.datetime.now(datetime.timezone.utc).isoformat(
-            timespec='seconds'), _machine(), scale, outcome.Boot(
+            timespec='seconds'), results.machine(), scale, outcome.Boot(
                 trace.guest, round(trace.seconds, 1), len(trace.requests),
                 plan.working_set(trace), trace.image_size),
         contenders.ROOT_FAN_OUT, ())
@@ -115,12 +118,6 @@ class _Say:
               file=sys.stderr, flush=True)
 
 
-def _machine() -> str:
-    memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
-    return (f'{os.cpu_count()} processors, {memory / (1 << 30):.0f} GiB; '
-            f'hosts of the lab, whose kernel is User Mode Linux')
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='python -m tests.bench storm', description=(
@@ -144,8 +141,12 @@ def _parser() -> argparse.ArgumentParser:
                         metavar='MIB', help="each host's")
     parser.add_argument('--cache', type=int, default=_SCALE.cache,
                         metavar='GIB', help="size of each host's cache")
+    parser.add_argument('--ahead', type=float, default=_SCALE.ahead,
+                        metavar='SECONDS', help=(
+                            'how long before its guest a host begins to '
+                            'prefetch, in seconds of real hosts'))
     parser.add_argument('--json', type=pathlib.Path, metavar='FILE', help=(
-        'where to write all that was measured'))
+        'where to write all that was measured, or is shown'))
     parser.add_argument('--plots', type=pathlib.Path, metavar='DIR', help=(
         'where to draw it, as SVG'))
     parser.add_argument('--rst', type=pathlib.Path, metavar='FILE', help=(

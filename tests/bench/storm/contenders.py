@@ -12,6 +12,7 @@
 
 """What guests' disks come from: VMThunder, and what is there without it."""
 
+import concurrent.futures
 import dataclasses
 import time
 import typing
@@ -28,10 +29,13 @@ from tests import lab
 VMTHUNDER = 'vmthunder'
 #: The next servers of the same image on the same hosts.
 SECOND = 'second-vm'
+#: A first boot that another host's was recorded for.
+PREFETCH = 'prefetch'
 COPIES, CLONES, WHOLE = 'lvm', 'image-cache', 'copy'
 
 TITLES = {
     VMTHUNDER: 'VMThunder, nothing cached',
+    PREFETCH: 'VMThunder, nothing cached, prefetching',
     SECOND: 'VMThunder, second VM on each host',
     COPIES: 'plain iSCSI, LVM driver',
     CLONES: 'plain iSCSI, image-volume cache',
@@ -85,8 +89,48 @@ def vmthunder(fleet: fleets.Fleet) -> list[outcome.Storm]:
             storage.make_diffs, fleet.image, fleet.connectors,
             timeout=_TIMEOUT, **_OPTIONS)
         prepared = _Prepared.attach(fleet, connections, made)
-        storms.append(_boot(fleet, name, prepared))
+        storms.append(_boot(fleet, name, prepared,
+                            _guests(fleet, prepared)))
     return storms
+
+
+def prefetch(fleet: fleets.Fleet) -> list[outcome.Storm]:
+    """Boot from a fresh template whose profile one host has recorded.
+
+    Fetching begins as if volumes had been attached just then, and goes on
+    beside the guests, which begin a little later, as they do after an attach.
+    """
+    fleet.configure(prefetch='profile')
+    fleet.new_image()
+    host = fleet.hosts[0]
+    ((info,), _made) = fleet.storage.call(
+        storage.make_diffs, fleet.image, fleet.connectors[:1],
+        timeout=_TIMEOUT, **_OPTIONS)
+    host.call(onhost.record, info, fleet.plan(1.0), fleet.interval,
+              timeout=_TIMEOUT)
+    fleet.storage.call(storage.forget_attachments)
+    fleet.look_at_hosts()
+    connections, made = fleet.storage.call(
+        storage.make_diffs, fleet.image, fleet.connectors,
+        timeout=_TIMEOUT, **_OPTIONS)
+    if not all(info['data']['template']['profile'] for info in connections):
+        raise RuntimeError('what was recorded did not reach Cinder')
+    prepared = _Prepared.attach(fleet, connections, made)
+    ahead = fleet.scale.ahead * fleet.scale.slowness
+    boot = _guests(fleet, prepared)
+
+    def run(host: lab.Host, begin: float) -> replay.Outcome:
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            fetching = pool.submit(host.call, onhost.fetch, begin - ahead,
+                                   timeout=_TIMEOUT)
+            booted = boot(host, begin)
+            fetching.result()
+        return booted
+
+    storm = _boot(fleet, PREFETCH, prepared, run, ahead)
+    fleet.configure()
+    fleet.look_at_hosts()
+    return [storm]
 
 
 def copies(fleet: fleets.Fleet) -> list[outcome.Storm]:
@@ -109,7 +153,7 @@ def whole(fleet: fleets.Fleet) -> list[outcome.Storm]:
     server = fleet.storage.spawn('python', '-m', imageserver.__name__,
                                  str(storage.FILE), str(storage.PORT))
     try:
-        steps = fleet.plan()
+        steps = fleet.plan(fleet.scale.pauses)
         while imageserver.READY not in server.log.read_text():
             if not server.alive:
                 raise RuntimeError(f'the image is not served: {server.log}')
@@ -127,7 +171,8 @@ def whole(fleet: fleets.Fleet) -> list[outcome.Storm]:
 
 
 CONTENDERS: dict[str, Contender] = {
-    COPIES: copies, CLONES: clones, WHOLE: whole, VMTHUNDER: vmthunder}
+    COPIES: copies, CLONES: clones, WHOLE: whole, VMTHUNDER: vmthunder,
+    PREFETCH: prefetch}
 
 
 def _plain(fleet: fleets.Fleet, name: str,
@@ -137,23 +182,30 @@ def _plain(fleet: fleets.Fleet, name: str,
     connections, made = fleet.storage.call(
         make, fleet.image, fleet.trace, fleet.connectors, timeout=_TIMEOUT)
     prepared = _Prepared.attach(fleet, connections, made)
-    storm = _boot(fleet, name, prepared)
+    storm = _boot(fleet, name, prepared, _guests(fleet, prepared))
     fleet.disconnect(prepared.connections, prepared.devices)
     return [storm]
 
 
-def _boot(fleet: fleets.Fleet, name: str,
-          prepared: _Prepared) -> outcome.Storm:
-    """Have all hosts boot from their volumes at the same moment."""
-    steps = fleet.plan()
+def _guests(fleet: fleets.Fleet, prepared: _Prepared) -> fleets.Run:
+    """Return how hosts boot from their volumes."""
+    steps = fleet.plan(fleet.scale.pauses)
     devices = dict(zip(fleet.hosts, prepared.devices))
 
     def run(host: lab.Host, begin: float) -> replay.Outcome:
         return host.call(replay.follow, devices[host], steps, begin,
                          fleet.interval, timeout=_TIMEOUT)
+    return run
 
+
+def _boot(fleet: fleets.Fleet, name: str, prepared: _Prepared,
+          run: fleets.Run, ahead: float = 0.0) -> outcome.Storm:
+    """Have all hosts boot from their volumes at the same moment.
+
+    :param ahead: seconds before it at which hosts begin something else.
+    """
     with fleet.shaped():
-        storm = fleet.storm(run)
+        storm = fleet.storm(run, ahead)
     parents = [tuple(path['relay'] for path in
                      info['data'].get('template', {}).get('paths', ())
                      if path.get('relay')) for info in prepared.connections]

@@ -39,6 +39,8 @@ _SAMPLES = 60
 _RELAY_WAIT = 600
 
 T = typing.TypeVar('T')
+#: What a host does in a storm that begins at that moment.
+Run = typing.Callable[[lab.Host, float], replay.Outcome]
 
 
 class Fleet:
@@ -74,8 +76,7 @@ class Fleet:
                  for number in range(self._count)]
         with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
             self.hosts = list(pool.map(self._start, specs))
-        self.connectors = self.each(lambda host: host.call(
-            onhost.properties, host.address, timeout=_TIMEOUT))
+        self.look_at_hosts()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -84,10 +85,23 @@ class Fleet:
 
     def _start(self, spec: lab.HostSpec) -> lab.Host:
         (host,) = self._lab.start_many([spec])
+        host.call(onhost.make_cache, **self._options, timeout=_TIMEOUT)
+        host.call(onhost.be_patient, self.scale.patience)
         host.preload(*onhost.MODULES, timeout=_TIMEOUT)
-        host.call(onhost.configure, relay_wait=_RELAY_WAIT,
-                  cache_size_gb=self.scale.cache)
         return host
+
+    def configure(self, **options: typing.Any) -> None:
+        """Write all hosts' settings.
+
+        :param options: besides those that all storms have.
+        """
+        self.each(lambda host: host.call(
+            onhost.configure, **{**self._options, **options}))
+
+    def look_at_hosts(self) -> None:
+        """Ask all hosts for what Cinder has to know about them."""
+        self.connectors = self.each(lambda host: host.call(
+            onhost.properties, host.address, timeout=_TIMEOUT))
 
     def each(self, function: typing.Callable[..., T],
              *arguments: typing.Sequence[typing.Any]) -> list[T]:
@@ -113,7 +127,8 @@ class Fleet:
         """
         begin = time.monotonic()
         devices = self.each(lambda host, info: host.call(
-            onhost.connect, info, timeout=_TIMEOUT), connections)
+            onhost.connect, info, self.scale.patience, timeout=_TIMEOUT),
+            connections)
         return devices, time.monotonic() - begin
 
     def disconnect(self, connections: typing.Sequence[onhost.Properties],
@@ -141,12 +156,13 @@ class Fleet:
         self.storage.network.shape(mbit)
         self.each(lambda host: host.network.shape(mbit))
 
-    def storm(self, run: typing.Callable[[lab.Host, float], replay.Outcome]
-              ) -> tuple[list[replay.Outcome], list[dict[str, int]],
-                         list[typing.Any], float]:
+    def storm(self, run: Run, ahead: float = 0.0) -> tuple[
+            list[replay.Outcome], list[dict[str, int]], list[typing.Any],
+            float]:
         """Have all hosts do something, beginning at the same moment.
 
         :param run: gets a host, and when it is to begin.
+        :param ahead: how many seconds before that it may do something else.
         :returns: what came of it, what each host read of which disks, what
             passed the links, the storage host's first, and how busy the
             machine's processors were.
@@ -155,7 +171,7 @@ class Fleet:
         disks = self.each(lambda host: host.call(onhost.read_bytes))
         passed = [link.counters() for link in links]
         # until the last of them waits for the others
-        begin = time.time() + 3 + 0.3 * len(self.hosts)
+        begin = time.time() + 3 + 0.3 * len(self.hosts) + ahead
         with concurrent.futures.ThreadPoolExecutor(
                 len(self.hosts) + 1) as pool:
             watch = pool.submit(_processors, begin)
@@ -168,12 +184,21 @@ class Fleet:
                     lambda host: host.call(onhost.read_bytes)))]
         return seen, read, now, busy
 
-    def plan(self) -> str:
-        """Write what hosts have to replay, and where they find it."""
-        steps = plan.make(self.image, self.trace, self.scale.pauses)
-        path = self._lab.state / f'{self.image}.plan'
+    def plan(self, pauses: float) -> str:
+        """Write what hosts have to replay, and where they find it.
+
+        :param pauses: how many times as long as recorded they are.
+        """
+        steps = plan.make(self.image, self.trace, pauses)
+        path = self._lab.state / f'{self.image}-{pauses}.plan'
         path.write_bytes(pickle.dumps(steps))
         return str(path)
+
+    @property
+    def _options(self) -> dict[str, typing.Any]:
+        """What all hosts are set to, if nothing else is said."""
+        return {'relay_wait': _RELAY_WAIT, 'prefetch': 'off',
+                'cache_size_gb': self.scale.cache}
 
     @property
     def interval(self) -> float:

@@ -20,10 +20,13 @@ import dataclasses
 import glob
 import os
 import pathlib
+import re
 import socket
 import subprocess
+import threading
 import time
 import typing
+from unittest import mock
 import warnings
 
 from tests.bench.storm import replay
@@ -32,13 +35,22 @@ from tests.bench.storm import replay
 MODULES = ('tests.bench.storm.lean', 'tests.bench.storm.onhost',
            'tests.bench.storm.replay',
            'os_brick_vmthunder.initiator.connectors.vmthunder',
+           'os_brick_vmthunder.agentprefetch',
            'rtslib_fb', 'os_brick_vmthunder.privileged.lio')
 
 _LOCKS = pathlib.Path('/run/lock/os-brick')
 _CONFIGURATION = pathlib.Path('/etc/vmthunder/vmthunder.conf')
 _COPY = pathlib.Path('/var/lib/storm')
 _INITIATOR = pathlib.Path('/etc/iscsi/initiatorname.iscsi')
+_ISCSID = pathlib.Path('/etc/iscsi/iscsid.conf')
+_NOOP = re.compile(r'(noop_out_\w+ = )(\d+)')
+# What VMThunder's udev rules say of a relay's disk.
+_RELAY_SECONDS = 4
 _RELAY, _TEMPLATE = 'relay', 'template'
+# How often the agent's recorder looks.
+_LOOK_SECONDS = 0.5
+# How long a boot may take that is recorded, and how long fetching.
+_RECORD_SECONDS, _FETCH_SECONDS = 300, 3600
 
 Properties = dict[str, typing.Any]
 
@@ -48,6 +60,32 @@ def configure(**options: typing.Any) -> None:
     _CONFIGURATION.parent.mkdir(exist_ok=True)
     _CONFIGURATION.write_text('[DEFAULT]\n' + ''.join(
         f'{name} = {value}\n' for name, value in options.items()))
+
+
+def be_patient(patience: int) -> None:
+    """Have iSCSI take a path for dead later, from its next login on.
+
+    To be called once.
+
+    :param patience: after how many times as long as usual.
+    """
+    _ISCSID.write_text(_NOOP.sub(
+        lambda match: f'{match[1]}{int(match[2]) * patience}',
+        _ISCSID.read_text()))
+
+
+def make_cache(**options: typing.Any) -> None:
+    """Write this host's settings and make its cache.
+
+    To be called first of all: the kernel needs memory in large pieces for it,
+    which later a host of little memory no longer has.
+    """
+    configure(**options)
+    _prepare()
+    from os_brick_vmthunder.caches import bcacheset
+    from os_brick_vmthunder import conf
+
+    bcacheset.CacheSet(conf.load()).ensure()
 
 
 def properties(address: str) -> Properties:
@@ -62,15 +100,85 @@ def properties(address: str) -> Properties:
             **vmthunder.VMThunderConnector.get_connector_properties('sudo')}
 
 
-def connect(info: Properties) -> str:
-    """Attach a volume and return its device."""
-    return str(_connector(info).connect_volume(info['data'])['path'])
+def connect(info: Properties, patience: int = 1) -> str:
+    """Attach a volume and return its device.
+
+    :param patience: how many times as long as usual a path to a relay may
+        give no answer until it is taken for dead; for others see
+        :func:`be_patient`.
+    """
+    from os_brick_vmthunder import nodes
+
+    with mock.patch.object(nodes, 'RELAY_SETTINGS', {
+            name: str(int(value) * patience) if 'timeo' in name else value
+            for name, value in nodes.RELAY_SETTINGS.items()}):
+        path = _connector(info).connect_volume(info['data'])['path']
+    for disk in pathlib.Path('/sys/block').glob('sd*/device'):
+        if (disk / 'model').read_text().strip() == _RELAY:
+            (disk / 'timeout').write_text(str(_RELAY_SECONDS * patience))
+    return str(path)
 
 
 def disconnect(info: Properties, path: str) -> None:
     """Detach a volume."""
     _connector(info).disconnect_volume(info['data'],
                                        {'type': 'block', 'path': path})
+
+
+def record(info: Properties, plan: str, interval: float) -> None:
+    """Attach, boot once while the agent's recorder watches, and detach.
+
+    The template is not in this host's cache then, and Cinder hears of what
+    was read with the next properties of this host.
+
+    :raises TimeoutError: nothing was recorded.
+    """
+    _prepare()
+    from os_brick_vmthunder import agentrecorder
+    from os_brick_vmthunder import caches
+    from os_brick_vmthunder import conf
+    from os_brick_vmthunder import hostprofiles
+
+    template_id = info['data']['template']['id']
+    watcher = agentrecorder.Recorder()
+    watcher.look()
+    path = connect(info)
+    watcher.look()
+    begin = time.time()
+    guest = threading.Thread(target=replay.follow, daemon=True,
+                             args=(path, plan, begin, interval))
+    guest.start()
+    while not hostprofiles.recorded.read(template_id):
+        if time.time() - begin > _RECORD_SECONDS:
+            raise TimeoutError(f'no boot of {path} was recorded')
+        time.sleep(_LOOK_SECONDS)
+        watcher.look()
+    guest.join()
+    disconnect(info, path)
+    caches.create(conf.load()).forget(template_id)
+
+
+def fetch(begin: float) -> None:
+    """Fetch ahead of the guest from a given moment on, as the agent does.
+
+    :raises TimeoutError: it doesn't come to its end.
+    """
+    _prepare()
+    from os_brick_vmthunder import agentprefetch
+    from os_brick_vmthunder import caches
+    from os_brick_vmthunder import conf
+    from os_brick_vmthunder import hostprofiles
+
+    config = conf.load()
+    fetcher = agentprefetch.Prefetcher(caches.create(config),
+                                       config.prefetch)
+    time.sleep(max(0.0, begin - time.time()))
+    fetcher.look()
+    while not all(there and there.is_over for there in map(
+            hostprofiles.progress.read, dict(hostprofiles.foretold.all()))):
+        if time.time() - begin > _FETCH_SECONDS:
+            raise TimeoutError('what was foretold was not fetched')
+        time.sleep(1)
 
 
 def read_bytes() -> dict[str, int]:

@@ -25,6 +25,8 @@ MIB = 1 << 20
 class Scale:
     """How a storm is smaller than one of real hosts.
 
+    How much hosts have of what they don't use makes no difference.
+
     :ivar link_mbit: of every host's link in Mbit/s, each way, the storage
         host's too.
     :ivar pauses: how many times as long as recorded the guests' pauses are.
@@ -32,13 +34,31 @@ class Scale:
     :ivar memory: of each host in MiB.
     :ivar cache: size of each host's cache in GiB; it is sparse, but the
         kernel's memory for it is not.
+    :ivar ahead: how long before its guest begins a host that prefetches has
+        attached its volume, in seconds of real hosts: Nova makes the server's
+        network and starts QEMU, whose firmware looks for disks.
     """
 
-    link_mbit: float = 100.0
-    pauses: float = 3.0
+    link_mbit: float = 50.0
+    pauses: float = 6.0
     share: int = 1
-    memory: int = 224
-    cache: int = 32
+    memory: int = dataclasses.field(default=224, compare=False)
+    cache: int = dataclasses.field(default=32, compare=False)
+    ahead: float = 2.0
+
+    @property
+    def slowness(self) -> float:
+        """How many times as slow all is as on real hosts, with 1 Gbit/s."""
+        return 1000 / self.link_mbit
+
+    @property
+    def patience(self) -> int:
+        """How many times as long as usual a path may give no answer.
+
+        Where hosts wait for a processor as they do for their links, they
+        take each other for dead, and all that they do then is log in again.
+        """
+        return max(1, round(self.pauses / Scale.pauses))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,7 +215,11 @@ def merge(runs: typing.Sequence[Run]) -> Run:
                              f'not of the same scale')
         storms |= {(storm.contender, storm.hosts): storm
                    for storm in run.storms}
-    return dataclasses.replace(first, storms=tuple(storms.values()))
+    scale = dataclasses.replace(
+        first.scale, memory=min(run.scale.memory for run in runs),
+        cache=min(run.scale.cache for run in runs))
+    return dataclasses.replace(first, scale=scale,
+                               storms=tuple(storms.values()))
 
 
 def _row(values: dict[str, typing.Any]) -> Row:

@@ -27,10 +27,11 @@ MIB = 1 << 20
 matplotlib.use('svg')
 # the same data gives the same file
 matplotlib.rcParams['svg.hashsalt'] = 'vmthunder'
-_COLORS = dict(zip(contenders.TITLES, ('tab:blue', 'tab:cyan', 'tab:red',
-                                       'tab:orange', 'tab:green')))
+_COLORS = dict(zip(contenders.TITLES, (
+    'tab:blue', 'tab:purple', 'tab:cyan', 'tab:red', 'tab:orange',
+    'tab:green'), strict=True))
 # some lie upon each other
-_MARKERS = dict(zip(contenders.TITLES, 'osx+^'))
+_MARKERS = dict(zip(contenders.TITLES, 'oDsx+^', strict=True))
 
 
 def write(run: outcome.Run, directory: pathlib.Path,

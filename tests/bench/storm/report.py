@@ -30,20 +30,24 @@ _MANY, _ALL = 32, 160
 class Goal:
     """Something that is to be at most so much.
 
+    :ivar limit: that much; None for what is told beside.
     :ivar bound: what sets the limit where it is missed.
     """
 
     claim: str
     measured: float
-    limit: float
+    limit: float | None
     unit: str
     bound: str = ''
 
     @property
     def met(self) -> bool:
-        return self.measured <= self.limit
+        return self.limit is None or self.measured <= self.limit
 
     def cells(self) -> tuple[str, ...]:
+        if self.limit is None:
+            return (self.claim, f'{self.measured:.4g} {self.unit}'.strip(),
+                    '', 'told beside')
         result = 'met'
         if not self.met:
             over = (f'by {self.measured / self.limit - 1:.0%}' if self.limit
@@ -57,26 +61,41 @@ class Goal:
 def goals(run: outcome.Run) -> list[Goal]:
     """Return the goals that a run can tell something about."""
     found: list[Goal] = []
-    alone = run.find(contenders.VMTHUNDER, 1)
     for size in run.sizes:
         cold = run.find(contenders.VMTHUNDER, size)
         warm = run.find(contenders.SECOND, size)
-        if cold is None:
-            continue
-        if alone and size >= _MANY:
-            found.append(Goal(
-                f'{size} hosts done, beside one alone',
-                cold.seconds / alone.seconds, _SLOWER, '', _slowest(cold)))
+        ahead = run.find(contenders.PREFETCH, size)
         fan_out = min(run.root_fan_out, size)
-        found.append(Goal(
-            f'egress of the storage host with {size}, in working sets',
-            cold.egress / run.boot.working_set, fan_out + _EGRESS, '',
-            f'{cold.from_root / MIB:.1f} MiB were read of its disks, the '
-            f'rest is what protocols add'))
-        if warm:
+        for storm, how in (cold, 'no prefetch'), (ahead, 'prefetching'):
+            if storm is None:
+                continue
+            alone = run.find(storm.contender, 1)
+            if alone and size >= _MANY:
+                found.append(Goal(
+                    f'{size} hosts done, {how}, beside one alone',
+                    storm.seconds / alone.seconds, _SLOWER, '',
+                    _slowest(storm)))
+            found.append(Goal(
+                f'egress of the storage host with {size}, {how}, in '
+                f'working sets', storm.egress / run.boot.working_set,
+                fan_out + _EGRESS, '',
+                f'{storm.from_root / MIB:.1f} MiB were read of its '
+                f'disks, the rest is what protocols add'))
+        plain = run.find(contenders.CLONES, size)
+        if plain:
+            found.append(Goal(
+                f'egress of the storage host with {size}, plain iSCSI, in '
+                f'working sets',
+                plain.egress / run.boot.working_set, None, ''))
+        if warm and cold:
+            if ahead:
+                found.append(Goal(
+                    f'first VM beside the second, with {size}, prefetching',
+                    ahead.seconds / warm.seconds, _COLD, '',
+                    _slowest(ahead)))
             found.append(Goal(
                 f'first VM beside the second, with {size}, no prefetch',
-                cold.seconds / warm.seconds, _COLD, '', _slowest(cold)))
+                cold.seconds / warm.seconds, None, ''))
             found.append(Goal(
                 f'template bytes that second VMs read over the network, '
                 f'with {size}', warm.of_templates / MIB, 0, 'MiB'))
@@ -156,10 +175,14 @@ def description(run: outcome.Run) -> list[str]:
         f'{scale.pauses:g} times as long as when it was recorded. That is as '
         f'with 1 Gbit/s and a guest that takes '
         f'{boot.recorded * scale.pauses * scale.link_mbit / 1000:.1f} s, '
-        f'{1000 / scale.link_mbit:g} times as slow.',
-        f'A host has {scale.memory} MiB of memory and a cache of '
+        f'{scale.slowness:g} times as slow.',
+        f'A host has at least {scale.memory} MiB of memory and a cache of '
         f'{scale.cache} GiB. Volumes are made and '
         f'attached before a storm; its time is that of booting alone.',
+        *([f'Hosts that prefetch begin {scale.ahead:g} s of real hosts, '
+           f'{scale.ahead * scale.slowness:g} s here, before their guests.']
+          if any(storm.contender == contenders.PREFETCH
+                 for storm in run.storms) else []),
         f'{run.root_fan_out} hosts read a template from the storage host '
         f'itself.']
 

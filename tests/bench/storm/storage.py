@@ -83,6 +83,11 @@ class Tree:
         return []
 
 
+def forget_attachments() -> None:
+    """Have no host read from any other that was attached until now."""
+    _TREE.unlink(missing_ok=True)
+
+
 def add_image(image_id: str, trace: traces.Trace) -> None:
     """Put an image into Glance that holds what a boot reads."""
     path = volumes.IMAGES / image_id

@@ -172,7 +172,13 @@ class ReportTest(unittest.TestCase):
         self.assertEqual((again, other), merged.storms)
         self.assertEqual('2000-01-01T00:00:00+00:00', merged.date)
 
+    def test_timeouts_grow_with_pauses_beyond_the_default(self):
+        self.assertEqual([1, 1, 4], [outcome.Scale(pauses=pauses).patience
+                                     for pauses in (3.0, 6.0, 24.0)])
+
     def test_merged_of_different_scale(self):
+        small = dataclasses.replace(run(), scale=outcome.Scale(memory=180))
+        self.assertEqual(180, outcome.merge([run(), small]).scale.memory)
         smaller = dataclasses.replace(run(), scale=outcome.Scale(10.0))
         with self.assertRaisesRegex(ValueError, 'not of the same scale'):
             outcome.merge([run(), smaller])
@@ -183,20 +189,28 @@ class ReportTest(unittest.TestCase):
 
     def test_goals_met(self):
         results = self.results(
-            storm('vmthunder', 1, 10.0, 41), storm('second-vm', 1, 9.6, 0),
-            storm('vmthunder', 32, 12.4, 82), storm('lvm', 32, 99.0, 1300))
+            storm('vmthunder', 1, 10.0, 41), storm('second-vm', 1, 7.0, 0),
+            storm('prefetch', 1, 7.3, 42), storm('vmthunder', 32, 12.4, 82),
+            storm('image-cache', 32, 99.0, 1280))
+        beside = {claim: results.pop(claim) for claim in (
+            'first VM beside the second, with 1, no prefetch',
+            'egress of the storage host with 32, plain iSCSI, in working '
+            'sets')}
+        self.assertEqual({'told beside'}, set(beside.values()))
         self.assertEqual({'met'}, set(results.values()))
-        self.assertEqual(6, len(results))
+        self.assertEqual(7, len(results))
 
     def test_goals_missed(self):
         results = self.results(
             storm('vmthunder', 1, 10.0, 80), storm('second-vm', 1, 5.0, 9, 9),
+            storm('prefetch', 1, 6.0, 80),
             storm('vmthunder', 32, 15.0, 164, wrong=('wrong bytes at 0',)))
-        self.assertEqual(6, len(results))
+        del results['first VM beside the second, with 1, no prefetch']
+        self.assertEqual(7, len(results))
         for result in results.values():
             self.assertRegex(result, '^missed ')
-        self.assertRegex(results['32 hosts done, beside one alone'],
-                         '^missed by 20%: the last host waited 1.0 s')
+        many = results['32 hosts done, no prefetch, beside one alone']
+        self.assertRegex(many, '^missed by 20%: the last host waited 1.0 s')
 
     def test_a_small_run(self):
         """What wasn't run is no goal."""
