@@ -42,20 +42,24 @@ def write(run: outcome.Run, directory: pathlib.Path,
     :returns: the files, as SVG.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    written = [_lines(run, directory / report.plot(name, 'time'),
-                      'seconds until all have booted',
-                      lambda storm: storm.seconds),
-               _lines(run, directory / report.plot(name, 'egress'),
-                      'MiB that the storage host sent',
-                      lambda storm: storm.egress / MIB, 'log')]
-    written += [_progress(run, size, directory / report.plot(name, size))
-                for size in run.sizes]
+    written = []
+    for what, _title in report.plots(run):
+        path = directory / report.plot(name, what)
+        if isinstance(what, int):
+            _progress(run, what, path)
+        elif what == report.TIME:
+            _lines(run, path, 'seconds until all have booted',
+                   lambda storm: storm.seconds)
+        else:
+            _lines(run, path, 'MiB that the storage host sent',
+                   lambda storm: storm.egress / MIB, 'log')
+        written.append(path)
     return written
 
 
 def _lines(run: outcome.Run, path: pathlib.Path, label: str,
            value: typing.Callable[[outcome.Storm], float],
-           scale: str = 'linear') -> pathlib.Path:
+           scale: str = 'linear') -> None:
     figure, axes = pyplot.subplots(figsize=(7, 4))
     for name in contenders.TITLES:
         storms = sorted((storm for storm in run.storms
@@ -76,11 +80,11 @@ def _lines(run: outcome.Run, path: pathlib.Path, label: str,
     axes.set_ylabel(label)
     axes.grid(True, which='both', alpha=0.3)
     axes.legend(fontsize='small')
-    return _save(figure, path)
+    _save(figure, path)
 
 
 def _progress(run: outcome.Run, size: int,
-              path: pathlib.Path) -> pathlib.Path:
+              path: pathlib.Path) -> None:
     storms = [storm for name in contenders.TITLES
               if (storm := run.find(name, size))]
     figure, every = pyplot.subplots(
@@ -95,11 +99,10 @@ def _progress(run: outcome.Run, size: int,
         axes.set_xlabel('seconds')
         axes.grid(True, alpha=0.3)
     every[0][0].set_ylabel(f'MiB read by each of {size} guests')
-    return _save(figure, path)
+    _save(figure, path)
 
 
-def _save(figure: typing.Any, path: pathlib.Path) -> pathlib.Path:
+def _save(figure: typing.Any, path: pathlib.Path) -> None:
     figure.tight_layout()
     figure.savefig(path, metadata={'Date': None})
     pyplot.close(figure)
-    return path

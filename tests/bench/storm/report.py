@@ -20,10 +20,12 @@ from tests.bench.storm import contenders
 from tests.bench.storm import outcome
 
 MIB = 1 << 20
+#: What is plotted against the number of hosts.
+TIME, EGRESS = 'time', 'egress'
 
 _SLOWER, _COLD, _EGRESS = 1.25, 1.05, 0.05
-#: Of how many hosts, and how many at all have to be done.
-_MANY, _ALL = 32, 160
+# So many hosts have to be done after not much longer than one.
+_MANY = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,11 +127,26 @@ def text(run: outcome.Run) -> str:
         *_table(_GOALS, [goal.cells() for goal in goals(run)])])
 
 
-def plot(name: str, what: object) -> str:
+def plots(run: outcome.Run) -> list[tuple[int | str, str]]:
+    """Return what is plotted of a run, and how it is called.
+
+    That is 'time' and 'egress', where there are several sizes, and for each
+    size the progress of so many hosts.
+    """
+    found: list[tuple[int | str, str]] = [
+        (size, f'What each of {size} guests has read, over time')
+        for size in run.sizes]
+    if len(run.sizes) > 1:
+        found[:0] = [(TIME, 'Time until all hosts have booted'),
+                     (EGRESS, 'What the storage host sent meanwhile')]
+    return found
+
+
+def plot(name: str, what: int | str) -> str:
     """Return the name of the file of a plot.
 
     :param name: of the run.
-    :param what: 'time', 'egress', or how many hosts' progress it shows.
+    :param what: one of :func:`plots`.
     """
     return f'{name}-{what}.svg'
 
@@ -150,11 +167,7 @@ def rst(run: outcome.Run, name: str) -> str:
             for number, cell in enumerate(row):
                 parts.append(f'   {"*" if not number else " "} - {cell}')
         parts.append('')
-    for what, title in (
-            ('time', 'Time until all hosts have booted'),
-            ('egress', 'What the storage host sent meanwhile'),
-            *((size, f'What each of {size} guests has read, over time')
-              for size in run.sizes)):
+    for what, title in plots(run):
         parts += [f'.. figure:: images/{plot(name, what)}', '',
                   f'   {title}.', '']
     return '\n'.join(parts)

@@ -224,6 +224,10 @@ class ReportTest(unittest.TestCase):
             for title in contenders.TITLES.values():
                 self.assertIn(title, text)
 
+    def test_plots_of_one_size(self):
+        self.assertEqual([4], [what for what, _title in report.plots(
+            run(storm('vmthunder', 4, 11.0, 80)))])
+
     def test_plots(self):
         found = run(storm('vmthunder', 1, 10.0, 40),
                     storm('vmthunder', 4, 11.0, 80),
