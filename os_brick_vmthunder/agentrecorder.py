@@ -43,12 +43,11 @@ _ORIGIN, _TEMPLATE = 'VMTHUNDER-origin-', 'VMTHUNDER-template-'
 class Origin:
     """An origin that a volume of this host stands on.
 
-    :ivar id: what tells it from one that is made later by its name.
-    :ivar kernel: the kernel's name of it.
+    :ivar kernel: the kernel's name of it, which tells it from one that is
+        made later by its name.
     :ivar size: bytes of the template.
     """
 
-    id: str
     kernel: str
     name: str
     template_id: str
@@ -62,19 +61,19 @@ class Recorder:
     """
 
     def __init__(self) -> None:
-        self._known: set[str] | None = None
+        self._known: set[Origin] | None = None
         self._running: dict[Origin, recorder.Recording] = {}
 
     def look(self) -> None:
         """See what is new, and what was read."""
-        there = {origin.id: origin for origin in _origins()}
+        there = set(_origins())
         if self._known is None:
-            for origin in there.values():
+            for origin in there:
                 recorder.end_all(origin.name)
-            self._known = set(there)
-        for id in there.keys() - self._known:
-            self._begin(there[id])
-        self._known = set(there)
+            self._known = there
+        for origin in there - self._known:
+            self._begin(origin)
+        self._known = there
         for origin, recording in list(self._running.items()):
             try:
                 self._look(origin, recording)
@@ -93,6 +92,7 @@ class Recorder:
                 origin.kernel, origin.name, origin.size)
         except exception.DeviceMapperError as error:
             LOG.warning('%s', error)
+            recorder.end_all(origin.name)  # what of it was begun
 
     def _look(self, origin: Origin, recording: recorder.Recording) -> None:
         recording.look()
@@ -143,7 +143,6 @@ def _origins() -> Iterator[Origin]:
             below = devices.get(slave)
             if below and below.uuid.startswith(_TEMPLATE):
                 yield Origin(
-                    f'{device.kernel} {device.uuid}', device.kernel,
-                    device.name,
+                    device.kernel, device.name,
                     below.uuid.removeprefix(_TEMPLATE),
                     int(sysfs.attribute(slave, 'size') or 0) * sysfs.SECTOR)

@@ -136,6 +136,19 @@ class RecorderTest(unittest.TestCase):
         self.recorder.look()
         self.assertEqual(agentrecorder.MOST_RECORDINGS, len(self.begun))
 
+    def test_no_memory(self):
+        self.recorder.look()
+        name = self.origin(11)
+        refused = exception.DeviceMapperError(action='watch', device=name,
+                                              reason='x')
+        with mock.patch.object(agentrecorder.recorder, 'Recording',
+                               side_effect=refused) as begin:
+            self.recorder.look()
+            self.recorder.look()
+        self.assertEqual(1, begin.call_count)
+        # some of what it takes may be there
+        self.assertEqual([name], self.ended)
+
     def test_volume_that_goes_while_it_boots(self):
         self.recorder.look()
         name = self.origin(11)
