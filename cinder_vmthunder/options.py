@@ -27,7 +27,7 @@ DRIVER_OPTS = [
                     'earlier, oldest first, when the import of another '
                     'image needs its space.'),
     cfg.IntOpt('vmthunder_chunk_size',
-               default=16,
+               default=32,
                choices=[(size, f'{size // 2} KiB')
                         for size in (8, 16, 32, 64, 128, 256, 512, 1024,
                                      2048)],

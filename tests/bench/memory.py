@@ -43,7 +43,7 @@ _SIZE = 4 * GIB
 _NAME = 'bench-snapshot'
 _FILE = pathlib.Path('/var/tmp/bench-store')
 #: Sectors; the first is the default of the option vmthunder_chunk_size.
-_CHUNKS = (16, 32, 64, 128)
+_CHUNKS = (32, 16, 64, 128)
 _WRITES = 2000
 _EXCEPTION = 16
 # a magic number, valid, the format's version; then the chunk's sectors

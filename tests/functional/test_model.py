@@ -42,7 +42,7 @@ LENGTH = 40
 #: Most volumes, and most snapshots, at once; and their size.
 MOST, LARGEST = 4, 3
 SECTOR = modelcontent.SECTOR
-CHUNK = 16  # sectors
+CHUNK = 32  # sectors
 EXTENT = (4 << 20) // SECTOR
 GIB = model.GIB // SECTOR
 #: Sectors from an interesting place, and of a write.

@@ -83,7 +83,7 @@ class ContractTest(unittest.TestCase):
     def test_requests_are_split_up_to_the_last_sector(self, name):
         path = self.layer(name).attach(ONE, '/dev/sdx', SIZE)
         table = self.kernel.tables[sysfs.kernel_name(path)].splitlines()
-        self.assertEqual([['0', '49152', 'striped', '1', '128'],
+        self.assertEqual([['0', '49152', 'striped', '1', '32'],
                           ['49152', '3', 'linear']],
                          [table[0].split()[:5], table[1].split()[:3]])
 
