@@ -77,11 +77,6 @@ class Extent:
         """Number of the area behind it."""
         return self.first + self.count
 
-    @property
-    def longer(self) -> 'Extent':
-        """The same areas and the one behind them."""
-        return Extent(self.first, self.count + 1)
-
     def to_text(self) -> str:
         if self.count == 1:
             return f'{self.first:x}'
@@ -131,7 +126,8 @@ class Profile:
         for number in dict.fromkeys(numbers):
             last = extents.pop() if (
                 extents and extents[-1].end == number) else None
-            extent = last.longer if last else Extent(number)
+            extent = Extent(last.first, last.count + 1) if last else Extent(
+                number)
             if last:
                 room += len(last.to_text()) + 1
             room -= len(extent.to_text()) + 1

@@ -21,7 +21,7 @@ looks is taken in the order in which it lies on the disk.
 
 import os
 import time
-from typing import Callable, Iterator
+from typing import Callable, Iterator, Sequence
 
 from oslo_concurrency import processutils
 from oslo_log import log as logging
@@ -107,7 +107,8 @@ class Recording:
         if stat is not None and stat == self._stat:
             return
         self._stat = stat
-        new = [number for groups in _places(self._changed_groups())
+        new = [number for groups in _places(
+                   self._size, self._area * _GROUP, self._changed_groups())
                for number in self._numbers_read(groups.first * _GROUP,
                                                 groups.count * _GROUP)
                if number not in self._numbers]
@@ -157,16 +158,17 @@ def end_all(name: str) -> None:
         LOG.debug('%s', error)
 
 
-def _places(groups: list[int]) -> list[profile.Extent]:
-    """Return where to look for what was read of some groups."""
-    places: list[profile.Extent] = []
-    for number in groups:
-        last = places.pop() if (
-            places and places[-1].end == number) else None
-        places.append(last.longer if last else profile.Extent(number))
+def _places(size: int, area: int, groups: list[int]
+            ) -> Sequence[profile.Extent]:
+    """Return where to look for what was read of some groups.
+
+    :param size: bytes of the template.
+    :param area: bytes of a group.
+    :param groups: their numbers, in the order in which they lie on the disk.
+    """
+    places = profile.Profile.of(size, area, groups).extents
     if len(places) > _MOST_PLACES:
-        first = places[0].first
-        return [profile.Extent(first, places[-1].end - first)]
+        return [profile.Extent(groups[0], groups[-1] + 1 - groups[0])]
     return places
 
 
