@@ -337,6 +337,13 @@ class AgentTest(unittest.TestCase):
         self.tasks: set[str] = set()
         self.config = conf.HostConfig()
         self.agent = agent.Agent('paths', mock.Mock(), 'cache', self.config)
+        self.addCleanup(self.end, set(threading.enumerate()))
+
+    def end(self, others):
+        # A thread left at work would do the next test's.
+        self.agent.stop()
+        for thread in set(threading.enumerate()) - others:
+            thread.join(30)
 
     def look(self):
         self.looks += 1
