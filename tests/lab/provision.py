@@ -65,6 +65,7 @@ blacklist {
 
 # The project's own files, as an operator would install them.
 _INSTALLED = ('etc/multipath/conf.d/vmthunder.conf',
+              'etc/udev/rules.d/54-vmthunder.rules',
               'etc/udev/rules.d/56-vmthunder.rules')
 
 
