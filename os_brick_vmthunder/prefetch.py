@@ -13,7 +13,9 @@
 """Fetches a template's blocks ahead of the guests, into the cache.
 
 What is read of the cached template fills its cache. It is read in the order
-that the profile foretells, in large requests, one at a time.
+that the profile foretells, in large requests, one at a time. As long as the
+cache turns out to lack most of each, it is told what comes next, so that the
+requests over the network are large, too.
 
 What guests are about to ask for comes beside their reads: they would wait for
 it anyway, and a parent that let its children go first would stay behind them,
@@ -26,6 +28,7 @@ none but that. Reads may hang, as others' do when no path is left. Each
 template has a thread of its own, which nobody waits for.
 """
 
+import contextlib
 import dataclasses
 import errno
 import mmap
@@ -124,6 +127,7 @@ class Fetch:
         self._demand: Demand | None = None
         self._device = ''
         self._most = LARGE
+        self._ahead = caches.Ahead()
         self._wait = _LOOK_SECONDS
         self._noted = 0.0
         foretold = what.profile
@@ -205,6 +209,7 @@ class Fetch:
         """
         if self._demand is None:
             self._device = self._find()
+            self._ahead = self._cache.ahead(self._id)
             self._demand = Demand(sysfs.kernel_name(self._device))
         room = self._demand.room() or self._beside
         length = min(length, room, self._most)
@@ -214,7 +219,9 @@ class Fetch:
             return 0
         self._wait = _LOOK_SECONDS
         begun = time.monotonic()
-        _read(self._device, offset, length)
+        # what is below stays as long as the device is open
+        with _open(self._device) as file, self._ahead.of(offset, length):
+            _read(file, offset, length)
         self._adapt(length, time.monotonic() - begun)
         self._demand.took(length)
         done = self._progress.done + length
@@ -263,17 +270,26 @@ class Fetch:
         return stats.fetched_bytes if stats else 0
 
 
-def _read(device: str, offset: int, length: int) -> None:
-    """Read a part of a device past the page cache.
+@contextlib.contextmanager
+def _open(device: str) -> Iterator[int]:
+    """Open a device whose reads pass the page cache.
 
-    :raises OSError: it could not be read.
+    :raises OSError: it can't be opened.
     """
     file = os.open(device, os.O_RDONLY | os.O_DIRECT)
     try:
-        # whole pages; there is nothing behind the device's end
-        with mmap.mmap(-1, -(-length // mmap.PAGESIZE) *
-                       mmap.PAGESIZE) as buffer:
-            if os.preadv(file, [buffer], offset) < length:
-                raise OSError(errno.EIO, os.strerror(errno.EIO), device)
+        yield file
     finally:
         os.close(file)
+
+
+def _read(file: int, offset: int, length: int) -> None:
+    """Read a part of a device.
+
+    :raises OSError: it could not be read.
+    """
+    # whole pages; there is nothing behind the device's end
+    with mmap.mmap(-1, -(-length // mmap.PAGESIZE) *
+                   mmap.PAGESIZE) as buffer:
+        if os.preadv(file, [buffer], offset) < length:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))

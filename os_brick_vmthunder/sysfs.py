@@ -80,6 +80,15 @@ def size(device: str) -> int:
     return int(sectors or 0) * SECTOR
 
 
+def read_bytes(name: str) -> int:
+    """Return how many bytes were read from a block device since it was made.
+
+    :param name: the kernel's name of the device, as 'dm-3'; 0 if it is gone.
+    """
+    fields = (attribute(name, 'stat') or '').split()
+    return int(fields[2]) * SECTOR if len(fields) > 2 else 0
+
+
 def listing(name: str, *path: str) -> list[str]:
     """Return the entries of a device's directory, as its 'holders'."""
     try:

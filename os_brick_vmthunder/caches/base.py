@@ -19,8 +19,9 @@ again.
 """
 
 import abc
+import contextlib
 import dataclasses
-from typing import ClassVar, Optional
+from typing import ClassVar, Iterator, Optional
 
 from os_brick_vmthunder.caches import needs
 from os_brick_vmthunder import conf
@@ -73,6 +74,23 @@ class Promises:
     kept_at_first_touch: bool
     kept_after_reboot: bool
     shared: bool
+
+
+class Ahead:
+    """What a layer does about reads of a template that are known before.
+
+    This one does nothing: what the layer lacks, it asks for when it is read.
+    """
+
+    @contextlib.contextmanager
+    def of(self, offset: int, length: int) -> Iterator[None]:
+        """Have the source read ahead of what is read meanwhile.
+
+        :param offset: in bytes.
+        :param length: in bytes.
+        :raises OSError: the source can't be read.
+        """
+        yield
 
 
 class Cache(abc.ABC):
@@ -149,7 +167,7 @@ class Cache(abc.ABC):
         device = dm.find(_name(template_id))
         if device is None:
             return None
-        return self._stats(template_id, _read_bytes(device.kernel))
+        return self._stats(template_id, sysfs.read_bytes(device.kernel))
 
     def forget(self, template_id: str) -> None:
         """Drop what was kept of a template.
@@ -175,6 +193,13 @@ class Cache(abc.ABC):
         To be called now and then. It is all right if the template isn't
         attached, or goes just now.
         """
+
+    def ahead(self, template_id: str) -> Ahead:
+        """Return what is to be told of reads that are known before.
+
+        :raises CacheError: the template isn't attached.
+        """
+        return Ahead()
 
     @abc.abstractmethod
     def templates(self) -> list[str]:
@@ -208,11 +233,6 @@ class Cache(abc.ABC):
             raise exception.DeviceBusy(device=path, users=', '.join(users))
 
 
-def read_bytes(device: str) -> int:
-    """Return how many bytes were read from a device since it was made."""
-    return _read_bytes(sysfs.kernel_name(device))
-
-
 def _name(template_id: str) -> str:
     return _PREFIX + template_id
 
@@ -225,8 +245,3 @@ def _table(device: str, length: int) -> list[dm.Target]:
     if length > chunked:
         targets.append(dm.Linear(chunked, length - chunked, device, chunked))
     return targets
-
-
-def _read_bytes(kernel: str) -> int:
-    fields = (sysfs.attribute(kernel, 'stat') or '').split()
-    return int(fields[2]) * sysfs.SECTOR if len(fields) > 2 else 0

@@ -49,6 +49,10 @@ class Bcache(base.Cache):
     def _verify(self) -> None:
         self._set.verify()
 
+    def ahead(self, template_id: str) -> base.Ahead:
+        """See the base class: bcache asks for pages, each by itself."""
+        return coalescing.Ahead(template_id)
+
     def templates(self) -> list[str]:
         """Return the ids of templates that were attached and not dropped."""
         return backing.templates(self._directory)
@@ -80,7 +84,7 @@ class Bcache(base.Cache):
                                        attribute) or 0)
 
         return base.CacheStats(
-            read_bytes, base.read_bytes(device.path),
+            read_bytes, sysfs.read_bytes(sysfs.kernel_name(device.path)),
             hits=count('cache_hits'), misses=count('cache_misses'),
             bypassed=count('cache_bypass_hits') +
             count('cache_bypass_misses'))

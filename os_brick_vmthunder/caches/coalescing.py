@@ -22,16 +22,22 @@ another, so there are several, which take turns, page by page:
     source -> /dev/vmthunder/<id> -> loops -> dm-switch
 
 What they read at once and the network can't take yet, the queue of the
-source merges into larger requests: see the udev rules.
+source merges into larger requests: see the udev rules. What somebody knows
+that it will read can come in large requests from the outset: into the page
+cache, where the loops find it.
 
 The node is another one of the source's, whose name the loops are found by.
 """
 
+import contextlib
 import mmap
 import os
+from typing import Iterator
 
+from os_brick_vmthunder.caches import base
 from os_brick_vmthunder import devicemapper as dm
 from os_brick_vmthunder import exception
+from os_brick_vmthunder.i18n import _
 from os_brick_vmthunder.privileged import blockdev
 from os_brick_vmthunder.privileged import loop
 from os_brick_vmthunder import sysfs
@@ -40,6 +46,48 @@ _DIRECTORY = '/dev/vmthunder'
 # How many pages may be on their way at once: a guest's usual request.
 _LOOPS = 16
 _PAGE_SECTORS = mmap.PAGESIZE // sysfs.SECTOR
+# Bytes that are read ahead with one call. Of more, the kernel drops what is
+# beyond the device's read_ahead_kb or its largest request, which the udev
+# rules set; it says nothing.
+_AHEAD = 128 << 10
+
+
+class Ahead(base.Ahead):
+    """Reads ahead of the cache, in large requests.
+
+    As long as the cache turns out to lack most of what is read: what it has
+    would come over the network once more.
+
+    :param template_id: UUID.
+    :raises CacheError: it isn't attached.
+    """
+
+    def __init__(self, template_id: str) -> None:
+        self._node = _node(template_id)
+        device = dm.find(_name(template_id))
+        if device is None:
+            raise exception.CacheError(
+                cache='bcache', reason=_('the template is not attached'))
+        self._shared = device.kernel
+        self._lacks = False
+
+    @contextlib.contextmanager
+    def of(self, offset: int, length: int) -> Iterator[None]:
+        """See the base class. Who asks for it, too, waits for these reads."""
+        if self._lacks:
+            self._read(offset, offset + length)
+        before = sysfs.read_bytes(self._shared)
+        yield
+        self._lacks = sysfs.read_bytes(self._shared) - before > length // 2
+
+    def _read(self, begin: int, end: int) -> None:
+        source = os.open(self._node, os.O_RDONLY)
+        try:
+            for offset in range(begin, end, _AHEAD):
+                os.posix_fadvise(source, offset, min(_AHEAD, end - offset),
+                                 os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(source)
 
 
 def assemble(template_id: str, source: str, size: int) -> str:
@@ -84,8 +132,7 @@ def fetched(template_id: str) -> int:
             sysfs.directory(_node(template_id))))
     except OSError:
         return 0
-    fields = (sysfs.attribute(kernel, 'stat') or '').split()
-    return int(fields[2]) * sysfs.SECTOR if len(fields) > 2 else 0
+    return sysfs.read_bytes(kernel)
 
 
 def _name(template_id: str) -> str:

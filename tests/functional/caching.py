@@ -169,7 +169,7 @@ def size(path):
 
 def fetched(source):
     """Return how many bytes of a source were read since it was made."""
-    return caches.base.read_bytes(source)
+    return sysfs.read_bytes(sysfs.kernel_name(source))
 
 
 def checksum(path):

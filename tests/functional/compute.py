@@ -178,6 +178,8 @@ class Disk:
     :ivar map: what stands on it.
     :ivar timeout: of a SCSI command, in seconds.
     :ivar depth: how many requests it gets at once.
+    :ivar largest_kib: what one of them may ask for.
+    :ivar reads: how many requests it got.
     """
 
     name: str
@@ -185,6 +187,8 @@ class Disk:
     map: str
     timeout: int
     depth: int
+    largest_kib: int
+    reads: int
     read_bytes: int
 
 
@@ -200,7 +204,8 @@ def template_disks() -> list[Disk]:
                 ' '.join(sorted(os.listdir(path / 'holders'))),
                 int(_read(f'{path}/device/timeout')),
                 int(_read(f'{path}/device/queue_depth')),
-                int(fields[2]) * 512))
+                int(_read(f'{path}/queue/max_sectors_kb')),
+                int(fields[0]), int(fields[2]) * 512))
     return sorted(disks, key=lambda disk: (not disk.relay, disk.name))
 
 

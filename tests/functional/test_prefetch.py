@@ -96,6 +96,12 @@ class PrefetchTest(PrefetchTestCase):
         there = self.wait_for_state(self.child, hostprofiles.COMPLETE)
         print('\n', there, file=sys.stderr)
         self.assertEqual(len(numbers) * MIB, there.foretold)
+        disks = self.child.call(compute.template_disks)
+        requests = sum(disk.reads for disk in disks)
+        print(f'in {requests} requests', file=sys.stderr)
+        # a parent would rather be asked for 16 KiB, and bcache asks for pages
+        self.assertLess(40 << 10, sum(
+            disk.read_bytes for disk in disks) / requests)
         self.assertLess(self.network_bytes(
             self.child, prefetching.read, path, numbers), MIB // 4)
         # what isn't foretold isn't there

@@ -97,6 +97,7 @@ class RelayTest(RelayTestCase):
         self.assertEqual((4, 30), (relay.timeout, root.timeout))
         # the map merges what neither takes at once
         self.assertEqual((4, 4), (relay.depth, root.depth))
+        self.assertEqual((128, 128), (relay.largest_kib, root.largest_kib))
         scheduler = f'/sys/block/{root.map}/queue/scheduler'
         self.assertIn('[mq-deadline]',
                       self.child.run('cat', scheduler).stdout)

@@ -10,6 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+import contextlib
 import dataclasses
 import threading
 import unittest
@@ -87,6 +88,8 @@ class FakeCache:
         self.kept = set()
         self.dropped = set()
         self.asked = []
+        self.told = []
+        self.read_since = []
         self.fetched = 0
         self.there = True
         self.errors = []
@@ -97,6 +100,15 @@ class FakeCache:
 
     def stats(self, template_id):
         return base.CacheStats(0, self.fetched)
+
+    def ahead(self, template_id):
+        return self
+
+    @contextlib.contextmanager
+    def of(self, offset, length):
+        self.told.append((offset, length))
+        yield
+        self.read_since.append(self.asked[-1])
 
     def read(self, device, offset, length):
         self.before(offset)
@@ -139,6 +151,7 @@ class FetchTestCase(unittest.TestCase):
         self.stands_on = False
         for target, name, new in (
                 (prefetch, 'Demand', FakeDemand),
+                (prefetch, '_open', contextlib.nullcontext),
                 (prefetch, '_read', self.cache.read),
                 (prefetch.sysfs, 'kernel_name', lambda device: 'dm-0'),
                 (prefetch.paths, 'find', lambda template_id: '/dev/dm-9'),
@@ -170,6 +183,11 @@ class FetchTest(FetchTestCase):
             hostprofiles.Progress('profile', WHAT.profile.digest, 3 * MIB,
                                   3 * MIB, 1, 3 * MIB, 'complete'),
             self.progress)
+
+    def test_cache_is_told_before(self):
+        self.fetch('all')
+        self.assertEqual(self.cache.told, self.cache.asked)
+        self.assertEqual(self.cache.told, self.cache.read_since)
 
     def test_the_rest_afterwards(self):
         self.fetch('all')
