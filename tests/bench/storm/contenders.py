@@ -31,12 +31,14 @@ VMTHUNDER = 'vmthunder'
 SECOND = 'second-vm'
 #: A first boot that another host's was recorded for.
 PREFETCH = 'prefetch'
+SECOND_AHEAD = 'second-vm-prefetched'
 COPIES, CLONES, WHOLE = 'lvm', 'image-cache', 'copy'
 
 TITLES = {
     VMTHUNDER: 'VMThunder, nothing cached',
     PREFETCH: 'VMThunder, nothing cached, prefetching',
     SECOND: 'VMThunder, second VM on each host',
+    SECOND_AHEAD: 'VMThunder, second VM, after one that prefetched',
     COPIES: 'plain iSCSI, LVM driver',
     CLONES: 'plain iSCSI, image-volume cache',
     WHOLE: 'full copy to each host, then locally'}
@@ -76,22 +78,9 @@ class _Prepared:
 
 
 def vmthunder(fleet: fleets.Fleet) -> list[outcome.Storm]:
-    """Boot from a fresh template, then once more beside the first VMs.
-
-    Among many hosts, a second VM would tell nothing new of either.
-    """
+    """Boot from a fresh template, then once more beside the first VMs."""
     fleet.new_image()
-    storms = []
-    names = (VMTHUNDER, SECOND) if len(fleet.hosts) <= _MOST_SECOND else (
-        VMTHUNDER,)
-    for name in names:
-        connections, made = fleet.storage.call(
-            storage.make_diffs, fleet.image, fleet.connectors,
-            timeout=_TIMEOUT, **_OPTIONS)
-        prepared = _Prepared.attach(fleet, connections, made)
-        storms.append(_boot(fleet, name, prepared,
-                            _guests(fleet, prepared)))
-    return storms
+    return [_diffs(fleet, VMTHUNDER), *_second(fleet, SECOND)]
 
 
 def prefetch(fleet: fleets.Fleet) -> list[outcome.Storm]:
@@ -103,16 +92,12 @@ def prefetch(fleet: fleets.Fleet) -> list[outcome.Storm]:
     fleet.configure(prefetch='profile')
     fleet.new_image()
     host = fleet.hosts[0]
-    ((info,), _made) = fleet.storage.call(
-        storage.make_diffs, fleet.image, fleet.connectors[:1],
-        timeout=_TIMEOUT, **_OPTIONS)
+    (info,), _made = _volumes(fleet, fleet.connectors[:1])
     host.call(onhost.record, info, fleet.plan(1.0), fleet.interval,
               timeout=_TIMEOUT)
     fleet.storage.call(storage.forget_attachments)
     fleet.look_at_hosts()
-    connections, made = fleet.storage.call(
-        storage.make_diffs, fleet.image, fleet.connectors,
-        timeout=_TIMEOUT, **_OPTIONS)
+    connections, made = _volumes(fleet, fleet.connectors)
     if not all(info['data']['template']['profile'] for info in connections):
         raise RuntimeError('what was recorded did not reach Cinder')
     prepared = _Prepared.attach(fleet, connections, made)
@@ -127,10 +112,11 @@ def prefetch(fleet: fleets.Fleet) -> list[outcome.Storm]:
             fetching.result()
         return booted
 
-    storm = _boot(fleet, PREFETCH, prepared, run, ahead)
+    storms = [_boot(fleet, PREFETCH, prepared, run, ahead),
+              *_second(fleet, SECOND_AHEAD)]
     fleet.configure()
     fleet.look_at_hosts()
-    return [storm]
+    return storms
 
 
 def copies(fleet: fleets.Fleet) -> list[outcome.Storm]:
@@ -167,12 +153,36 @@ def whole(fleet: fleets.Fleet) -> list[outcome.Storm]:
         server.kill()
     fleet.storage.call(storage.forget)
     fleet.each(lambda host: host.call(onhost.forget_copy))
-    return [_storm(fleet, WHOLE, [()] * len(fleet.hosts), 0, 0, *storm)]
+    return [_storm(fleet, WHOLE, [()] * len(fleet.hosts), 0, 0, storm)]
 
 
 CONTENDERS: dict[str, Contender] = {
     COPIES: copies, CLONES: clones, WHOLE: whole, VMTHUNDER: vmthunder,
     PREFETCH: prefetch}
+
+
+def _volumes(fleet: fleets.Fleet,
+             connectors: typing.Sequence[onhost.Properties]
+             ) -> tuple[list[onhost.Properties], float]:
+    """Make a volume of the image for each of some hosts.
+
+    :returns: the connections, and the seconds that making one took.
+    """
+    return fleet.storage.call(storage.make_diffs, fleet.image, connectors,
+                              timeout=_TIMEOUT, **_OPTIONS)
+
+
+def _diffs(fleet: fleets.Fleet, name: str) -> outcome.Storm:
+    """Boot from a new volume on each host."""
+    connections, made = _volumes(fleet, fleet.connectors)
+    prepared = _Prepared.attach(fleet, connections, made)
+    return _boot(fleet, name, prepared, _guests(fleet, prepared))
+
+
+def _second(fleet: fleets.Fleet, name: str) -> list[outcome.Storm]:
+    """Boot once more; among many hosts that would tell nothing new."""
+    return ([_diffs(fleet, name)] if len(fleet.hosts) <= _MOST_SECOND
+            else [])
 
 
 def _plain(fleet: fleets.Fleet, name: str,
@@ -210,19 +220,19 @@ def _boot(fleet: fleets.Fleet, name: str, prepared: _Prepared,
                      info['data'].get('template', {}).get('paths', ())
                      if path.get('relay')) for info in prepared.connections]
     return _storm(fleet, name, parents, prepared.made, prepared.attached,
-                  *storm)
+                  storm)
 
 
 def _storm(fleet: fleets.Fleet, name: str,
            parents: list[tuple[str, ...]], made: float, attached: float,
-           seen: list[replay.Outcome], read: list[dict[str, int]],
-           passed: list[typing.Any], busy: float) -> outcome.Storm:
-    root, *links = passed
+           watched: fleets.Watched) -> outcome.Storm:
     return outcome.Storm(name, tuple(
         outcome.Row(host.name, above, did.seconds, did.waited, did.longest,
                     did.late, disks['template'], disks['relay'],
                     disks['other'], link.rx_bytes, link.tx_bytes,
                     did.progress, did.wrong)
         for host, above, did, disks, link in zip(
-            fleet.hosts, parents, seen, read, links)),
-        root.tx_bytes, round(made, 2), round(attached, 1), round(busy, 3))
+            fleet.hosts, parents, watched.outcomes, watched.read,
+            watched.links)),
+        watched.root.tx_bytes, round(made, 2), round(attached, 1),
+        round(watched.busy, 3), round(watched.idle))

@@ -14,6 +14,7 @@
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import pickle
 import time
 import typing
@@ -38,9 +39,33 @@ _SAMPLES = 60
 # A parent takes long to serve, where hosts share two processors.
 _RELAY_WAIT = 600
 
+# Each path is pinged and checked several times meanwhile.
+_IDLE_SECONDS = 30.0
+
 T = typing.TypeVar('T')
 #: What a host does in a storm that begins at that moment.
 Run = typing.Callable[[lab.Host, float], replay.Outcome]
+
+
+@dataclasses.dataclass(frozen=True)
+class Watched:
+    """What was seen of a storm.
+
+    :ivar outcomes: what came of it on each host.
+    :ivar read: what each host read of which disks.
+    :ivar root: what passed the storage host's link.
+    :ivar links: what passed each host's.
+    :ivar idle: bytes a second that the storage host sent before anybody
+        booted, when all was attached.
+    :ivar busy: how busy the machine's processors were.
+    """
+
+    outcomes: list[replay.Outcome]
+    read: list[dict[str, int]]
+    root: lab.Counters
+    links: list[lab.Counters]
+    idle: float
+    busy: float
 
 
 class Fleet:
@@ -156,19 +181,15 @@ class Fleet:
         self.storage.network.shape(mbit)
         self.each(lambda host: host.network.shape(mbit))
 
-    def storm(self, run: Run, ahead: float = 0.0) -> tuple[
-            list[replay.Outcome], list[dict[str, int]], list[typing.Any],
-            float]:
+    def storm(self, run: Run, ahead: float = 0.0) -> Watched:
         """Have all hosts do something, beginning at the same moment.
 
         :param run: gets a host, and when it is to begin.
         :param ahead: how many seconds before that it may do something else.
-        :returns: what came of it, what each host read of which disks, what
-            passed the links, the storage host's first, and how busy the
-            machine's processors were.
         """
         links = [host.network for host in (self.storage, *self.hosts)]
         disks = self.each(lambda host: host.call(onhost.read_bytes))
+        idle = self._idle()
         passed = [link.counters() for link in links]
         # until the last of them waits for the others
         begin = time.time() + 3 + 0.3 * len(self.hosts) + ahead
@@ -177,12 +198,18 @@ class Fleet:
             watch = pool.submit(_processors, begin)
             seen = list(pool.map(lambda host: run(host, begin), self.hosts))
             busy = watch.result()()
-        now = [link.counters() - before
-               for link, before in zip(links, passed)]
+        root, *others = (link.counters() - before
+                         for link, before in zip(links, passed))
         read = [{name: count - before[name] for name, count in after.items()}
                 for before, after in zip(disks, self.each(
                     lambda host: host.call(onhost.read_bytes)))]
-        return seen, read, now, busy
+        return Watched(seen, read, root, others, idle, busy)
+
+    def _idle(self) -> float:
+        before, begin = self.storage.network.counters(), time.monotonic()
+        time.sleep(_IDLE_SECONDS)
+        sent = (self.storage.network.counters() - before).tx_bytes
+        return sent / (time.monotonic() - begin)
 
     def plan(self, pauses: float) -> str:
         """Write what hosts have to replay, and where they find it.

@@ -120,6 +120,9 @@ class Storm:
     :ivar made: seconds that making a volume took, before the storm.
     :ivar attached: seconds that attaching took on all hosts, before it.
     :ivar busy: share of the machine's processors that was used meanwhile.
+    :ivar idle: bytes a second that the storage host had sent before it, when
+        nobody read anything: pings, and checks of paths. None of runs that
+        didn't look.
     """
 
     contender: str
@@ -128,6 +131,7 @@ class Storm:
     made: float
     attached: float
     busy: float
+    idle: float | None = None
 
     @property
     def hosts(self) -> int:

@@ -28,10 +28,10 @@ matplotlib.use('svg')
 # the same data gives the same file
 matplotlib.rcParams['svg.hashsalt'] = 'vmthunder'
 _COLORS = dict(zip(contenders.TITLES, (
-    'tab:blue', 'tab:purple', 'tab:cyan', 'tab:red', 'tab:orange',
+    'tab:blue', 'tab:purple', 'tab:cyan', 'tab:pink', 'tab:red', 'tab:orange',
     'tab:green'), strict=True))
 # some lie upon each other
-_MARKERS = dict(zip(contenders.TITLES, 'oDsx+^', strict=True))
+_MARKERS = dict(zip(contenders.TITLES, 'oDsdx+^', strict=True))
 
 
 def write(run: outcome.Run, directory: pathlib.Path,

@@ -94,6 +94,7 @@ class _Replay:
         self._begin = begin
         self._interval = interval
         self._waited = self._longest = 0.0
+        self._owed = 0.0
         self._read = 0
         self._progress: list[tuple[float, int]] = [(0.0, 0)]
         self._wrong: list[str] = []
@@ -103,7 +104,7 @@ class _Replay:
         late = time.time() - self._begin
         for step in steps:
             if step.pause:
-                time.sleep(step.pause)
+                self._compute(step.pause)
             started = time.monotonic()
             try:
                 self._do(step)
@@ -118,6 +119,12 @@ class _Replay:
         return Outcome(round(late, 3), round(seconds, 3),
                        round(self._waited, 3), round(self._longest, 3),
                        tuple(self._progress), tuple(self._wrong))
+
+    def _compute(self, pause: float) -> None:
+        """Pause; what pauses before took too long this one is shorter by."""
+        end = time.monotonic() + pause - self._owed
+        time.sleep(max(0.0, end - time.monotonic()))
+        self._owed = time.monotonic() - end
 
     def _do(self, step: Step) -> None:
         view = memoryview(self._buffer)[:step.length]

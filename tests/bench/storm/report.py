@@ -26,6 +26,11 @@ TIME, EGRESS = 'time', 'egress'
 _SLOWER, _COLD, _EGRESS = 1.25, 1.05, 0.05
 # So many hosts have to be done after not much longer than one.
 _MANY = 32
+# First VMs, the second ones beside them, at most how many times as long the
+# first may take, and how to call it.
+_KINDS = (
+    (contenders.VMTHUNDER, contenders.SECOND, None, 'no prefetch'),
+    (contenders.PREFETCH, contenders.SECOND_AHEAD, _COLD, 'prefetching'))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,43 +69,30 @@ def goals(run: outcome.Run) -> list[Goal]:
     """Return the goals that a run can tell something about."""
     found: list[Goal] = []
     for size in run.sizes:
-        cold = run.find(contenders.VMTHUNDER, size)
-        warm = run.find(contenders.SECOND, size)
-        ahead = run.find(contenders.PREFETCH, size)
         fan_out = min(run.root_fan_out, size)
-        for storm, how in (cold, 'no prefetch'), (ahead, 'prefetching'):
-            if storm is None:
-                continue
-            alone = run.find(storm.contender, 1)
-            if alone and size >= _MANY:
+        for first, second, limit, how in _KINDS:
+            cold, warm = run.find(first, size), run.find(second, size)
+            alone = run.find(first, 1)
+            if cold and alone and size >= _MANY:
                 found.append(Goal(
                     f'{size} hosts done, {how}, beside one alone',
-                    storm.seconds / alone.seconds, _SLOWER, '',
-                    _slowest(storm)))
-            found.append(Goal(
-                f'egress of the storage host with {size}, {how}, in '
-                f'working sets', storm.egress / run.boot.working_set,
-                fan_out + _EGRESS, '',
-                f'{storm.from_root / MIB:.1f} MiB were read of its '
-                f'disks, the rest is what protocols add'))
+                    cold.seconds / alone.seconds, _SLOWER, '',
+                    _slowest(cold)))
+            if cold:
+                found.append(_egress(run, cold, how, fan_out + _EGRESS))
+            if cold and warm:
+                found.append(Goal(
+                    f'first VM beside the second, with {size}, {how}',
+                    cold.seconds / warm.seconds, limit, '',
+                    _slowest(cold)))
+            if warm:
+                found.append(Goal(
+                    f'template bytes that second VMs read over the network, '
+                    f'with {size}, {how}', warm.of_templates / MIB, 0,
+                    'MiB'))
         plain = run.find(contenders.CLONES, size)
         if plain:
-            found.append(Goal(
-                f'egress of the storage host with {size}, plain iSCSI, in '
-                f'working sets',
-                plain.egress / run.boot.working_set, None, ''))
-        if warm and cold:
-            if ahead:
-                found.append(Goal(
-                    f'first VM beside the second, with {size}, prefetching',
-                    ahead.seconds / warm.seconds, _COLD, '',
-                    _slowest(ahead)))
-            found.append(Goal(
-                f'first VM beside the second, with {size}, no prefetch',
-                cold.seconds / warm.seconds, None, ''))
-            found.append(Goal(
-                f'template bytes that second VMs read over the network, '
-                f'with {size}', warm.of_templates / MIB, 0, 'MiB'))
+            found.append(_egress(run, plain, 'plain iSCSI', None))
     every = [storm for storm in run.storms]
     found.append(Goal('hosts that saw a wrong byte or an error', sum(
         bool(row.wrong) for storm in every for row in storm.rows), 0, ''))
@@ -112,6 +104,22 @@ def _slowest(storm: outcome.Storm) -> str:
     last = max(storm.rows, key=lambda row: row.seconds)
     return (f'the last host waited {last.waited:.1f} s for its disk; '
             f'processors were {storm.busy:.0%} busy')
+
+
+def _egress(run: outcome.Run, storm: outcome.Storm, how: str,
+            limit: float | None) -> Goal:
+    return Goal(
+        f'egress of the storage host with {storm.hosts}, {how}, in working '
+        f'sets', storm.egress / run.boot.working_set, limit, '', _sent(storm))
+
+
+def _sent(storm: outcome.Storm) -> str:
+    """Say what the storage host sent."""
+    idle = '' if storm.idle is None else (
+        f', with nobody reading it would have sent '
+        f'{storm.idle * storm.seconds / MIB:.1f} MiB in that time')
+    return (f'{storm.from_root / MIB:.1f} MiB were read of its disks{idle}, '
+            f'the rest is what protocols add')
 
 
 def line(storm: outcome.Storm) -> str:

@@ -17,6 +17,7 @@ import pathlib
 import tempfile
 import time
 import unittest
+from unittest import mock
 
 import ddt
 
@@ -112,6 +113,22 @@ class ReplayTest(unittest.TestCase):
         self.assertLessEqual(TRACE.seconds, outcome.seconds)
         self.assertLessEqual(outcome.longest, outcome.waited)
 
+    def test_late_pauses(self):
+        """A guest computes no longer because its host's clock is late."""
+        now = 0.0
+
+        def sleep(seconds):
+            nonlocal now
+            now += seconds + 0.015 if seconds else 0.0
+
+        with mock.patch.object(replay, 'time') as clock:
+            clock.time = clock.monotonic = lambda: now
+            clock.sleep = sleep
+            outcome = replay.run(
+                str(self.disk), plan.make('seed', TRACE, 10.0), 0.0, 0.001)
+        self.assertAlmostEqual(
+            TRACE.seconds * 10 + 0.015, outcome.seconds, 3)
+
     def test_twice(self):
         """What one guest wrote isn't there for the next."""
         self.assertEqual((), self.replay().wrong)
@@ -190,7 +207,9 @@ class ReportTest(unittest.TestCase):
     def test_goals_met(self):
         results = self.results(
             storm('vmthunder', 1, 10.0, 41), storm('second-vm', 1, 7.0, 0),
-            storm('prefetch', 1, 7.3, 42), storm('vmthunder', 32, 12.4, 82),
+            storm('prefetch', 1, 7.3, 42),
+            storm('second-vm-prefetched', 1, 7.0, 0),
+            storm('vmthunder', 32, 12.4, 82),
             storm('image-cache', 32, 99.0, 1280))
         beside = {claim: results.pop(claim) for claim in (
             'first VM beside the second, with 1, no prefetch',
@@ -198,19 +217,27 @@ class ReportTest(unittest.TestCase):
             'sets')}
         self.assertEqual({'told beside'}, set(beside.values()))
         self.assertEqual({'met'}, set(results.values()))
-        self.assertEqual(7, len(results))
+        self.assertEqual(8, len(results))
 
     def test_goals_missed(self):
         results = self.results(
             storm('vmthunder', 1, 10.0, 80), storm('second-vm', 1, 5.0, 9, 9),
             storm('prefetch', 1, 6.0, 80),
+            storm('second-vm-prefetched', 1, 5.0, 9, 9),
             storm('vmthunder', 32, 15.0, 164, wrong=('wrong bytes at 0',)))
         del results['first VM beside the second, with 1, no prefetch']
-        self.assertEqual(7, len(results))
+        self.assertEqual(8, len(results))
         for result in results.values():
             self.assertRegex(result, '^missed ')
         many = results['32 hosts done, no prefetch, beside one alone']
         self.assertRegex(many, '^missed by 20%: the last host waited 1.0 s')
+
+    def test_egress_of_nobody_is_told(self):
+        many = dataclasses.replace(storm('vmthunder', 2, 10.0, 164),
+                                   idle=0.5 * MIB)
+        (result,) = (text for claim, text in self.results(many).items()
+                     if claim.startswith('egress'))
+        self.assertIn('nobody reading it would have sent 5.0 MiB', result)
 
     def test_a_small_run(self):
         """What wasn't run is no goal."""
