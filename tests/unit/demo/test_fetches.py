@@ -71,6 +71,23 @@ class FetchesTest(unittest.TestCase):
         self.assertEqual([('@stats_create', '0+4096', '1')],
                          self.watch(4096))
 
+    def test_read_meanwhile(self):
+        self.answers = {('@stats_list',): '3: 0+8 1 - -\n'}
+        with mock.patch.object(maps.Map, 'disks', ['sda']), \
+                mock.patch.object(maps, 'bytes_read',
+                                  side_effect=[1, 2, 2, 2]):
+            self.assertEqual({'sda': 2}, fetches.watch(self.map(8)))
+        create = ('@stats_create', '0+8', '1')
+        self.assertEqual([create, ('@stats_list',), ('@stats_delete', '3'),
+                          create], self.messages)
+
+    def test_read_all_the_time(self):
+        with mock.patch.object(maps.Map, 'disks', ['sda']), \
+                mock.patch.object(maps, 'bytes_read',
+                                  side_effect=range(100)), \
+                self.assertRaisesRegex(RuntimeError, WWID):
+            fetches.watch(self.map(8))
+
     def test_take(self):
         self.answers = {
             ('@stats_list',):
