@@ -20,7 +20,7 @@ memory and some microseconds to look at.
 
 How often an area was read can't be told from that: a request that finds the
 disks busy is counted each time the map tries it. How much was read in all,
-the disks tell.
+the kernel counts when a request is done.
 """
 
 import pathlib
@@ -59,53 +59,42 @@ def keep_watching() -> None:
     """Begin to count whenever the template's map appears; never return.
 
     Nova attaches volumes when it likes, and the map goes with the last one.
-    What its disks were read for until they joined it is kept for `baseline`:
-    the kernel looks for partitions on each.
     """
     watched = None
-    joined: dict[str, int] = {}
     while True:
         found = maps.find()
         if found is not None and found != watched:
-            watched, joined = found, watch(found)
-            _note(joined)
-        elif found is not None and set(found.disks) - set(joined):
-            joined = _disks(found) | joined
-            _note(joined)
+            watched = found
+            _BASELINE.write_text(str(watch(found)))
         time.sleep(_INTERVAL)
 
 
-def _note(joined: dict[str, int]) -> None:
-    _BASELINE.write_text(str(sum(joined.values())))
-
-
 def baseline() -> int:
-    """Return how many bytes the disks were read for before they joined."""
+    """Return how many bytes the map was read for before it was watched."""
     return int(_BASELINE.read_text())
 
 
-def watch(template: maps.Map) -> dict[str, int]:
+def watch(template: maps.Map) -> int:
     """Begin to count; once in the life of a map.
 
-    The kernel looks for partitions on the cached template, too, which may be
-    just now. Nobody could tell whether such reads were counted.
+    The kernel looks for partitions on the cached template, which may be just
+    now. Nobody could tell whether such reads were counted.
 
-    :returns: what each of its disks was read for until then, in bytes.
+    :returns: what it was read for until then, in bytes.
+    :raises RuntimeError: it is read all the time.
     """
     front = min(template.sectors, _FRONT)
     for _try in range(_TRIES):
-        before = _disks(template)
+        before = maps.bytes_read(template.kernel)
         _message(template, '@stats_create', f'0+{front}', _SMALL)
         if template.sectors > front:
             _message(template, '@stats_create',
                      f'{front}+{template.sectors - front}', _LARGE)
-        if _disks(template) == before:
-            break
+        if maps.bytes_read(template.kernel) == before:
+            return before
         for region in _regions(template):
             _message(template, '@stats_delete', region)
-    else:
-        raise RuntimeError(f'{template.name} is read all the time')
-    return before
+    raise RuntimeError(f'{template.name} is read all the time')
 
 
 def take(template: maps.Map) -> list[Area]:
@@ -122,10 +111,6 @@ def parse(text: str) -> Iterator[Area]:
             start, _, length = place.partition('+')
             yield Area(int(start), int(length),
                        int(counters.split()[_SECTORS_READ]))
-
-
-def _disks(template: maps.Map) -> dict[str, int]:
-    return {disk: maps.bytes_read(disk) for disk in template.disks}
 
 
 def _regions(template: maps.Map) -> list[str]:

@@ -39,11 +39,6 @@ class Map:
     sectors: int
     sequence: int
 
-    @property
-    def disks(self) -> list[str]:
-        """The disks it reads from, by the kernel's names."""
-        return sysfs.listing(self.kernel, 'slaves')
-
 
 def find() -> Map | None:
     """Return the map of the template that is attached; here it is but one.

@@ -21,17 +21,15 @@ from demo import results
 from tests import lab
 
 _FOREVER = 24 * 3600
-# A look takes some seconds of a busy host. What a guest fetches meanwhile may
-# be seen by one counter only, until the next look.
-_LOOKS = 4
 
 
 class Meter:
     """Reads a host's counters; remembers all that the host ever fetched.
 
     The counters live as long as the template is attached; a lap is the time
-    between two looks at them. What is read after the last look in that time
-    is not counted.
+    between two looks at them. A look takes some seconds of a busy host, and
+    guests that write fetch something all the time. How much a host read
+    again is told only as far as that is certain.
 
     :param host: it is up, and no template is attached.
     """
@@ -39,7 +37,9 @@ class Meter:
     def __init__(self, host: lab.Host) -> None:
         self._host = host
         self._fetched: set[int] = set()
-        self._last = probe.Look(0, 0, 0, [])
+        # The map that was looked at last, and what was read in its life.
+        self._sequence = 0
+        self._read = results.Reading()
         pool = concurrent.futures.ThreadPoolExecutor(1)
         self._watching = pool.submit(host.call, fetches.keep_watching,
                                      timeout=_FOREVER)
@@ -51,20 +51,15 @@ class Meter:
         """
         if self._watching.done():
             self._watching.result()
-        reading = self._look()
-        for _ in range(_LOOKS - 1):
-            if reading.again_bytes:
-                reading += self._look()
-        return reading
-
-    def _look(self) -> results.Reading:
         now = self._host.call(probe.look)
-        last, self._last = self._last, now
-        if last.sequence != now.sequence:
-            last = probe.Look(now.sequence, 0, 0, [])
-        return results.Reading(now.disk_bytes - last.disk_bytes,
-                               now.cache_bytes - last.cache_bytes,
-                               self._new(now.areas))
+        if now.sequence != self._sequence:
+            self._sequence, self._read = now.sequence, results.Reading()
+        last = self._read
+        new = last.new_bytes + self._new(now.areas)
+        # Below zero if the counters contradict each other.
+        again = min(max(last.again_bytes, now.least - new), now.most - new)
+        self._read = results.Reading(new + again, now.cache_bytes, new)
+        return self._read - last
 
     def _new(self, areas: Sequence[fetches.Area]) -> int:
         """Remember areas, and say what was read for the first time."""

@@ -37,13 +37,16 @@ class Look(NamedTuple):
     """What a host did with the template that is attached.
 
     :param sequence: the map's: all other numbers are of its life
-    :param disk_bytes: read of its disks, thus over the network
+    :param least: bytes read of its map, thus over the network, when areas
+        were about to be looked at
+    :param most: the same when they had been
     :param cache_bytes: read of the cached template; 0 if nothing caches it
     :param areas: of the map that were read since the last look
     """
 
     sequence: int
-    disk_bytes: int
+    least: int
+    most: int
     cache_bytes: int
     areas: list[fetches.Area]
 
@@ -56,9 +59,11 @@ def look() -> Look:
     template = maps.find()
     if template is None:
         raise LookupError('no template is attached to this host')
-    read = sum(map(maps.bytes_read, template.disks))
-    return Look(template.sequence, read - fetches.baseline(), _cache_bytes(),
-                fetches.take(template))
+    baseline = fetches.baseline()
+    least = maps.bytes_read(template.kernel) - baseline
+    areas = fetches.take(template)
+    most = maps.bytes_read(template.kernel) - baseline
+    return Look(template.sequence, least, most, _cache_bytes(), areas)
 
 
 def leftovers() -> list[str]:

@@ -23,7 +23,7 @@ from tests.lab import guestlog
 class Reading:
     """What a host read of a template in some time.
 
-    :ivar template_bytes: over the network, from the template's disks.
+    :ivar template_bytes: over the network, from the template's map.
     :ivar cache_bytes: of the cached template, wherever that had it from.
     :ivar new_bytes: those of template_bytes that the host never fetched
         before, each counted once.
@@ -47,6 +47,11 @@ class Reading:
         return Reading(self.template_bytes + other.template_bytes,
                        self.cache_bytes + other.cache_bytes,
                        self.new_bytes + other.new_bytes)
+
+    def __sub__(self, other: Reading) -> Reading:
+        return Reading(self.template_bytes - other.template_bytes,
+                       self.cache_bytes - other.cache_bytes,
+                       self.new_bytes - other.new_bytes)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -43,6 +43,7 @@ class FetchesTest(unittest.TestCase):
         patch.start()
         self.addCleanup(patch.stop)
         self.messages = []
+        self.bytes_read = 0
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         patch = mock.patch.object(fetches, '_BASELINE',
@@ -58,8 +59,13 @@ class FetchesTest(unittest.TestCase):
     def map(self, sectors, sequence=1):
         return maps.Map('dm-0', WWID, sectors, sequence)
 
+    def read(self, *counts):
+        """Say how much the map was read for, each time that it is asked."""
+        return mock.patch.object(maps, 'bytes_read', side_effect=counts)
+
     def watch(self, sectors):
-        fetches.watch(self.map(sectors))
+        with self.read(0, 0):
+            fetches.watch(self.map(sectors))
         return self.messages
 
     def test_small_areas_at_the_front(self):
@@ -73,18 +79,14 @@ class FetchesTest(unittest.TestCase):
 
     def test_read_meanwhile(self):
         self.answers = {('@stats_list',): '3: 0+8 1 - -\n'}
-        with mock.patch.object(maps.Map, 'disks', ['sda']), \
-                mock.patch.object(maps, 'bytes_read',
-                                  side_effect=[1, 2, 2, 2]):
-            self.assertEqual({'sda': 2}, fetches.watch(self.map(8)))
+        with self.read(1, 2, 2, 2):
+            self.assertEqual(2, fetches.watch(self.map(8)))
         create = ('@stats_create', '0+8', '1')
         self.assertEqual([create, ('@stats_list',), ('@stats_delete', '3'),
                           create], self.messages)
 
     def test_read_all_the_time(self):
-        with mock.patch.object(maps.Map, 'disks', ['sda']), \
-                mock.patch.object(maps, 'bytes_read',
-                                  side_effect=range(100)), \
+        with self.read(*range(100)), \
                 self.assertRaisesRegex(RuntimeError, WWID):
             fetches.watch(self.map(8))
 
@@ -100,37 +102,21 @@ class FetchesTest(unittest.TestCase):
     def keep_watching(self, *moments):
         """Watch a host.
 
-        :param moments: each a map, or None, and its disks' sectors read
+        :param moments: each a map, or None
         """
-        following = iter(moments)
-        disks = {}
-
-        def find():
-            found, now = next(following)
-            disks.clear()
-            disks.update(now)
-            return found
-
-        with mock.patch.object(maps, 'find', side_effect=find), \
-                mock.patch.object(maps.Map, 'disks', property(
-                    lambda _: list(disks))), \
+        with mock.patch.object(maps, 'find', side_effect=moments), \
                 mock.patch.object(maps, 'bytes_read',
-                                  disks.__getitem__), \
+                                  lambda name: self.bytes_read), \
                 mock.patch.object(time, 'sleep'):
             with self.assertRaises(StopIteration):
                 fetches.keep_watching()
 
     def test_each_life_of_a_map_is_watched_once(self):
         first, second = self.map(8, 1), self.map(8, 2)
-        self.keep_watching(*((found, {}) for found in (
-            None, first, None, first, None, second, second)))
+        self.keep_watching(None, first, None, first, None, second, second)
         self.assertEqual([('@stats_create', '0+8', '1')] * 2, self.messages)
 
     def test_baseline(self):
-        first, second = self.map(8, 1), self.map(8, 2)
-        moments = [(first, {'sda': 10}), (first, {'sda': 15, 'sdb': 3}),
-                   (first, {'sda': 99, 'sdb': 99})]
-        self.keep_watching(*moments)
-        self.assertEqual(13, fetches.baseline())
-        self.keep_watching(*moments, (second, {'sda': 4}))
-        self.assertEqual(4, fetches.baseline())
+        for self.bytes_read in 10, 4:
+            self.keep_watching(self.map(8), self.map(8))
+            self.assertEqual(self.bytes_read, fetches.baseline())

@@ -41,15 +41,11 @@ class MeterTest(unittest.TestCase):
             self.ended.wait(60)
             raise KeyError('the watch ended')
         self.assertEqual(probe.look, function)
-        if self.looks:
-            self.last = self.looks.pop(0)
-        else:  # nothing happens any more
-            self.last = self.last._replace(areas=[])
-        return self.last
+        return self.looks.pop(0)
 
-    def look(self, sectors, areas=(), cache_bytes=0, sequence=1):
+    def look(self, least, areas=(), cache_bytes=0, sequence=1, most=0):
         self.looks.append(probe.Look(
-            sequence, sectors * SECTOR, cache_bytes,
+            sequence, least * SECTOR, max(least, most) * SECTOR, cache_bytes,
             [fetches.Area(*area) for area in areas]))
 
     def lap(self, *arguments, **keywords):
@@ -89,11 +85,19 @@ class MeterTest(unittest.TestCase):
         self.assertLap(8, 0, self.lap(8, [(8, 8, 16)]))
 
     def test_fetched_while_one_looks(self):
-        self.look(8, [(8, 8, 8), (16, 8, 8)])  # by the disks not yet
-        self.look(24, [(24, 8, 8)])
-        self.look(32, [(0, 1, 1)])
-        self.assertLap(24, 0, self.meter.lap())
-        self.assertEqual(1, len(self.looks))
+        self.assertLap(16, 0, self.lap(
+            8, [(8, 8, 8), (16, 8, 8)], most=24))
+        self.assertLap(8, 0, self.lap(24, [(24, 8, 8)], most=32))
+
+    def test_again_while_one_looks(self):
+        """What was read twice for sure, and what maybe was."""
+        self.assertLap(8, 4, self.lap(12, [(8, 8, 8)], most=28))
+        self.assertLap(8, 8, self.lap(28, [(16, 8, 8)]))
+        self.assertLap(8, 0, self.lap(28, [(24, 8, 8)], most=40))
+
+    def test_counters_contradict_each_other(self):
+        self.assertLap(16, -8, self.lap(
+            4, [(8, 8, 8), (16, 8, 8)], most=8))
 
     def test_beside_the_map(self):
         self.assertLap(8, 3, self.lap(11, [(8, 8, 8)]))

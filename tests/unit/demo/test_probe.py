@@ -32,17 +32,23 @@ class ProbeTest(unittest.TestCase):
         self.area = fetches.Area(0, 8, 8)
         for module, name, value in (
                 (probe, '_ROOT', self.sysfs.root),
-                (fetches, 'take', lambda template: [self.area]),
+                (fetches, 'take', self.take),
                 (fetches, 'baseline', lambda: 4096)):
             patch = mock.patch.object(module, name, value)
             patch.start()
             self.addCleanup(patch.stop)
+
+    def take(self, template):
+        self.sysfs.file(f'sys/class/block/{template.kernel}/stat',
+                        '8 0 122 1')
+        return [self.area]
 
     def template(self):
         self.sysfs.disk('sda', 100, 'template')
         self.sysfs.disk('sdb', 20, 'relay')
         self.sysfs.disk('sdc', 9999, 'diff')
         self.sysfs.device(0, 'template', 'mpath-x', ('sda', 'sdb'))
+        self.sysfs.file('sys/class/block/dm-0/stat', '7 0 120 1')
         self.sysfs.device(1, 'diff', 'mpath-other', ('sdc',))
 
     def test_look(self):
@@ -53,7 +59,8 @@ class ProbeTest(unittest.TestCase):
         backing.mkdir()
         (backing / 'dev').symlink_to('../../bcache0')
         self.assertEqual(
-            probe.Look(20, 112 * 512, 500 * 512, [self.area]), probe.look())
+            probe.Look(20, 112 * 512, 114 * 512, 500 * 512, [self.area]),
+            probe.look())
 
     def test_look_without_cache(self):
         self.template()

@@ -23,6 +23,11 @@ class ReadingTest(unittest.TestCase):
             results.Reading(12, 37, 5),
             results.Reading(5, 13, 1) + results.Reading(7, 24, 4))
 
+    def test_difference(self):
+        self.assertEqual(
+            results.Reading(5, 13, 1),
+            results.Reading(12, 37, 5) - results.Reading(7, 24, 4))
+
     def test_derived(self):
         reading = results.Reading(12, 37, 5)
         self.assertEqual((25, 7), (reading.hit_bytes, reading.again_bytes))
