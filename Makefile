@@ -30,7 +30,7 @@ test: lab
 
 # All that a change is judged by.
 ci: lab
-	@$(PYTHON_VENV) -m tools.run_tests lint unit functional contract
+	@$(PYTHON_VENV) -m tools.run_tests lint unit functional contract demo
 
 unit lint pep8 mypy: venv
 	@$(PYTHON_VENV) -m tools.run_tests $@

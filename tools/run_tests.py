@@ -240,6 +240,7 @@ SUITES: dict[str, Suite] = {
     'contract': Together((
         _lab('users', STRIDE, USERS),
         _lab('driver', STRIDE, DRIVER))),
+    'demo': Checks((('demo',),)),
     'caches': _lab('caches', 1, CACHES),
     'failures': _lab('failures', 1, FAILURES),
     'model': _lab('model', 1, MODEL, limit=4 * 3600),
