@@ -11,6 +11,8 @@
 #    under the License.
 
 import os
+import pathlib
+import re
 import types
 import unittest
 
@@ -20,6 +22,8 @@ from tests.unit.os_brick_vmthunder import fake_kernel
 
 KIB = 1 << 10
 MIB = fake_kernel.MIB
+RULES = pathlib.Path(__file__).parents[4] / (
+    'etc/udev/rules.d/56-vmthunder.rules')
 ONE = '6a1b0c3e-0000-4000-8000-000000000001'
 
 
@@ -71,6 +75,11 @@ class AheadTest(unittest.TestCase):
             [(MIB, 128 * KIB), (MIB + 128 * KIB, 128 * KIB),
              (MIB + 256 * KIB, 4 * KIB)],
             self.read(MIB, 260 * KIB, 260 * KIB))
+
+    def test_udev_lets_it_pass_at_once(self):
+        limit = re.search(r'ATTR{queue/max_sectors_kb}="(\d+)"',
+                          RULES.read_text())
+        self.assertEqual(coalescing._AHEAD, int(limit[1]) * KIB)
 
     def test_template_that_is_not_there(self):
         coalescing.dm.remove(coalescing._name(ONE))
