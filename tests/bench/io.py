@@ -14,15 +14,18 @@
 
 Steady is what comes after the beginning: the host's cache has the template,
 and what is written to was written before, so that it was copied already.
-Both have the same two portals, maps and kind of store on the other side.
+Both have the same two portals, maps and kind of store on the other side. A
+layer that does nothing over the plain LUN shows what part of the difference
+any layer makes in such a kernel.
 """
 
 import contextlib
 import json
 import subprocess
-from typing import Any
+from typing import Any, Iterator
 
 from os_brick_vmthunder import connection
+from os_brick_vmthunder import sysfs
 from tests.bench import results
 from tests.bench import rig as rigs
 
@@ -35,6 +38,7 @@ _DEPTH = 16
 _TIMEOUT = 300
 _BLOCKS = (4, 16)
 _GOAL = results.at_least(0.9)
+_BARE = 'bench-bare'
 
 #: What is read and written: where, by which pattern of fio.
 _STEADY = (('read what was written', 'randread', 0),
@@ -59,17 +63,35 @@ def run(rounds: int) -> list[results.Figure]:
             # until the cache has all of it
             for _number in range(2):
                 _fio(rig, path, 'read', 64, _HALF, whole=True)
+        bare = stack.enter_context(_bare_layer(rig, stock))
         for name, pattern, offset in _STEADY:
             for block in _BLOCKS:
-                pairs = [(_fio(rig, ours, pattern, block, offset),
-                          _fio(rig, stock, pattern, block, offset))
-                         for _number in range(rounds)]
-                figures.append(results.Figure(
-                    f'{name}, {block}k', 'IOPS',
-                    tuple(pair[0] for pair in pairs),
-                    tuple(pair[1] for pair in pairs), _GOAL))
+                figures += _steady(
+                    f'{name}, {block}k', [tuple(
+                        _fio(rig, path, pattern, block, offset)
+                        for path in (ours, stock, bare))
+                        for _number in range(rounds)])
     rig.check_clean()
     return figures
+
+
+def _steady(name: str, rounds: list[tuple[float, ...]]
+            ) -> list[results.Figure]:
+    """Return what rounds told of the volume, the LUN and the bare layer."""
+    ours, stock, bare = zip(*rounds)
+    return [results.Figure(name, 'IOPS', ours, stock, _GOAL),
+            results.Figure('  a bare layer does', 'IOPS', bare, stock)]
+
+
+@contextlib.contextmanager
+def _bare_layer(rig: rigs.Rig, path: str) -> Iterator[str]:
+    """Have a device that passes on what it is asked for."""
+    rig.host.run('dmsetup', 'create', _BARE, '--table',
+                 f'0 {_SIZE // sysfs.SECTOR} linear {path} 0')
+    try:
+        yield f'/dev/mapper/{_BARE}'
+    finally:
+        rig.host.run('dmsetup', 'remove', '--retry', _BARE)
 
 
 def _first_writes(rig: rigs.Rig, ours: str, stock: str) -> results.Figure:
