@@ -235,4 +235,4 @@ def _storm(fleet: fleets.Fleet, name: str,
             fleet.hosts, parents, watched.outcomes, watched.read,
             watched.links)),
         watched.root.tx_bytes, round(made, 2), round(attached, 1),
-        round(watched.busy, 3), round(watched.idle))
+        round(watched.busy, 3), watched.idle, round(watched.counted, 1))

@@ -39,8 +39,9 @@ _SAMPLES = 60
 # A parent takes long to serve, where hosts share two processors.
 _RELAY_WAIT = 600
 
-# Each path is pinged and checked several times meanwhile.
-_IDLE_SECONDS = 30.0
+# Each path is pinged and checked several times meanwhile. Attaching may have
+# left udev something to read, for some time.
+_IDLE_SECONDS, _IDLE_TRIES = 30.0, 4
 
 T = typing.TypeVar('T')
 #: What a host does in a storm that begins at that moment.
@@ -56,7 +57,8 @@ class Watched:
     :ivar root: what passed the storage host's link.
     :ivar links: what passed each host's.
     :ivar idle: bytes a second that the storage host sent before anybody
-        booted, when all was attached.
+        booted, when all was attached; None if somebody read all the time.
+    :ivar counted: seconds in which links and disks were counted.
     :ivar busy: how busy the machine's processors were.
     """
 
@@ -64,7 +66,8 @@ class Watched:
     read: list[dict[str, int]]
     root: lab.Counters
     links: list[lab.Counters]
-    idle: float
+    idle: float | None
+    counted: float
     busy: float
 
 
@@ -188,9 +191,8 @@ class Fleet:
         :param ahead: how many seconds before that it may do something else.
         """
         links = [host.network for host in (self.storage, *self.hosts)]
-        disks = self.each(lambda host: host.call(onhost.read_bytes))
-        idle = self._idle()
-        passed = [link.counters() for link in links]
+        idle, disks = self._idle()
+        passed, since = [link.counters() for link in links], time.monotonic()
         # until the last of them waits for the others
         begin = time.time() + 3 + 0.3 * len(self.hosts) + ahead
         with concurrent.futures.ThreadPoolExecutor(
@@ -200,16 +202,31 @@ class Fleet:
             busy = watch.result()()
         root, *others = (link.counters() - before
                          for link, before in zip(links, passed))
+        counted = time.monotonic() - since
         read = [{name: count - before[name] for name, count in after.items()}
-                for before, after in zip(disks, self.each(
-                    lambda host: host.call(onhost.read_bytes)))]
-        return Watched(seen, read, root, others, idle, busy)
+                for before, after in zip(disks, self._disks())]
+        return Watched(seen, read, root, others, idle, counted, busy)
 
-    def _idle(self) -> float:
-        before, begin = self.storage.network.counters(), time.monotonic()
-        time.sleep(_IDLE_SECONDS)
-        sent = (self.storage.network.counters() - before).tx_bytes
-        return sent / (time.monotonic() - begin)
+    def _disks(self) -> list[dict[str, int]]:
+        """Return what hosts have read of their disks."""
+        return self.each(lambda host: host.call(onhost.read_bytes))
+
+    def _idle(self) -> tuple[float | None, list[dict[str, int]]]:
+        """See what the storage host sends when nobody reads.
+
+        :returns: that, in bytes a second, and what hosts had read of their
+            disks by then.
+        """
+        disks = self._disks()
+        for _try in range(_IDLE_TRIES):
+            before, begin = self.storage.network.counters(), time.monotonic()
+            time.sleep(_IDLE_SECONDS)
+            sent = (self.storage.network.counters() - before).tx_bytes
+            seconds = time.monotonic() - begin
+            last, disks = disks, self._disks()
+            if disks == last:
+                return sent / seconds, disks
+        return None, disks
 
     def plan(self, pauses: float) -> str:
         """Write what hosts have to replay, and where they find it.

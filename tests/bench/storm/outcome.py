@@ -121,8 +121,9 @@ class Storm:
     :ivar attached: seconds that attaching took on all hosts, before it.
     :ivar busy: share of the machine's processors that was used meanwhile.
     :ivar idle: bytes a second that the storage host had sent before it, when
-        nobody read anything: pings, and checks of paths. None of runs that
-        didn't look.
+        nobody read anything: pings, and checks of paths. None if somebody
+        did all the time, and of runs that didn't look.
+    :ivar counted: seconds in which egress was counted; None of older runs.
     """
 
     contender: str
@@ -132,6 +133,7 @@ class Storm:
     attached: float
     busy: float
     idle: float | None = None
+    counted: float | None = None
 
     @property
     def hosts(self) -> int:

@@ -94,7 +94,6 @@ class _Replay:
         self._begin = begin
         self._interval = interval
         self._waited = self._longest = 0.0
-        self._owed = 0.0
         self._read = 0
         self._progress: list[tuple[float, int]] = [(0.0, 0)]
         self._wrong: list[str] = []
@@ -102,9 +101,10 @@ class _Replay:
     def run(self, steps: Sequence[Step]) -> Outcome:
         time.sleep(max(0.0, self._begin - time.time()))
         late = time.time() - self._begin
+        begun, computed = time.monotonic(), 0.0
         for step in steps:
-            if step.pause:
-                self._compute(step.pause)
+            computed += step.pause
+            _sleep_until(begun + computed + self._waited)
             started = time.monotonic()
             try:
                 self._do(step)
@@ -119,12 +119,6 @@ class _Replay:
         return Outcome(round(late, 3), round(seconds, 3),
                        round(self._waited, 3), round(self._longest, 3),
                        tuple(self._progress), tuple(self._wrong))
-
-    def _compute(self, pause: float) -> None:
-        """Pause; what pauses before took too long this one is shorter by."""
-        end = time.monotonic() + pause - self._owed
-        time.sleep(max(0.0, end - time.monotonic()))
-        self._owed = time.monotonic() - end
 
     def _do(self, step: Step) -> None:
         view = memoryview(self._buffer)[:step.length]
@@ -142,3 +136,10 @@ class _Replay:
     def _sample(self, now: float) -> None:
         if now - self._progress[-1][0] >= self._interval:
             self._progress.append((round(now, 2), self._read))
+
+
+def _sleep_until(due: float) -> None:
+    """Wait for a moment; who is late already makes up for it."""
+    left = due - time.monotonic()
+    if left > 0:
+        time.sleep(left)

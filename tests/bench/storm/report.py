@@ -117,7 +117,8 @@ def _sent(storm: outcome.Storm) -> str:
     """Say what the storage host sent."""
     idle = '' if storm.idle is None else (
         f', with nobody reading it would have sent '
-        f'{storm.idle * storm.seconds / MIB:.1f} MiB in that time')
+        f'{storm.idle * (storm.counted or storm.seconds) / MIB:.1f} MiB in '
+        f'that time')
     return (f'{storm.from_root / MIB:.1f} MiB were read of its disks{idle}, '
             f'the rest is what protocols add')
 

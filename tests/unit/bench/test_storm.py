@@ -114,20 +114,27 @@ class ReplayTest(unittest.TestCase):
         self.assertLessEqual(outcome.longest, outcome.waited)
 
     def test_late_pauses(self):
-        """A guest computes no longer because its host's clock is late."""
+        """A guest computes no longer because others have its processor."""
         now = 0.0
 
         def sleep(seconds):
             nonlocal now
-            now += seconds + 0.015 if seconds else 0.0
+            now += seconds + (0.3 if seconds else 0.0)
+
+        def look():  # once after each request, and some more
+            nonlocal now
+            now += 0.2
+            return now
 
         with mock.patch.object(replay, 'time') as clock:
-            clock.time = clock.monotonic = lambda: now
+            clock.monotonic = lambda: now
+            clock.time = look
             clock.sleep = sleep
             outcome = replay.run(
-                str(self.disk), plan.make('seed', TRACE, 10.0), 0.0, 0.001)
-        self.assertAlmostEqual(
-            TRACE.seconds * 10 + 0.015, outcome.seconds, 3)
+                str(self.disk), plan.make('seed', TRACE, 1000.0), 0.0, 0.001)
+        # it began late, and there is nothing behind the last request
+        self.assertAlmostEqual(2 * 0.2 + TRACE.seconds * 1000 + 0.3 + 2 * 0.2,
+                               outcome.seconds, 3)
 
     def test_twice(self):
         """What one guest wrote isn't there for the next."""
@@ -234,10 +241,10 @@ class ReportTest(unittest.TestCase):
 
     def test_egress_of_nobody_is_told(self):
         many = dataclasses.replace(storm('vmthunder', 2, 10.0, 164),
-                                   idle=0.5 * MIB)
+                                   idle=0.5 * MIB, counted=12.0)
         (result,) = (text for claim, text in self.results(many).items()
                      if claim.startswith('egress'))
-        self.assertIn('nobody reading it would have sent 5.0 MiB', result)
+        self.assertIn('nobody reading it would have sent 6.0 MiB', result)
 
     def test_a_small_run(self):
         """What wasn't run is no goal."""
