@@ -98,6 +98,15 @@ class RelayTest(RelayTestCase):
         # the map merges what neither takes at once
         self.assertEqual((4, 4), (relay.depth, root.depth))
         self.assertEqual((128, 128), (relay.largest_kib, root.largest_kib))
+        # udev, when asked again, leaves alone what is in use
+        for disk in relay, root:
+            self.child.run(f'echo 256 > /sys/block/{disk.name}/queue/'
+                           'max_sectors_kb', shell=True)
+        self.child.run('udevadm', 'trigger', '--settle', '--action=add',
+                       *(f'/sys/block/{disk.name}' for disk in (relay, root)))
+        self.assertEqual([256, 256], [
+            disk.largest_kib for disk in
+            self.child.call(compute.template_disks)])
         scheduler = f'/sys/block/{root.map}/queue/scheduler'
         self.assertIn('[mq-deadline]',
                       self.child.run('cat', scheduler).stdout)
