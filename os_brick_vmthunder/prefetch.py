@@ -24,8 +24,9 @@ else, a second look at what the cache has kept and the rest of a template,
 comes while nobody else has a request under way, a guest or a child.
 
 The device is opened for each request anew: who takes it down has to wait for
-none but that. Reads may hang, as others' do when no path is left. Each
-template has a thread of its own, which nobody waits for.
+none but that, and for what of it is still read ahead. Reads may hang, as
+others' do when no path is left. Each template has a thread of its own, which
+nobody waits for.
 """
 
 import contextlib

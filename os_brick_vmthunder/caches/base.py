@@ -195,10 +195,7 @@ class Cache(abc.ABC):
         """
 
     def ahead(self, template_id: str) -> Ahead:
-        """Return what is to be told of reads that are known before.
-
-        :raises CacheError: the template isn't attached.
-        """
+        """Return what is to be told of reads that are known before."""
         return Ahead()
 
     @abc.abstractmethod

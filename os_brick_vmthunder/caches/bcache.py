@@ -51,7 +51,7 @@ class Bcache(base.Cache):
 
     def ahead(self, template_id: str) -> base.Ahead:
         """See the base class: bcache asks for pages, each by itself."""
-        return coalescing.Ahead(template_id)
+        return coalescing.ahead(template_id)
 
     def templates(self) -> list[str]:
         """Return the ids of templates that were attached and not dropped."""

@@ -37,7 +37,6 @@ from typing import Iterator
 from os_brick_vmthunder.caches import base
 from os_brick_vmthunder import devicemapper as dm
 from os_brick_vmthunder import exception
-from os_brick_vmthunder.i18n import _
 from os_brick_vmthunder.privileged import blockdev
 from os_brick_vmthunder.privileged import loop
 from os_brick_vmthunder import sysfs
@@ -59,21 +58,21 @@ class Ahead(base.Ahead):
     would come over the network once more.
 
     :param template_id: UUID.
-    :raises CacheError: it isn't attached.
+    :param shared: what several read by, by the kernel's name.
     """
 
-    def __init__(self, template_id: str) -> None:
+    def __init__(self, template_id: str, shared: str) -> None:
         self._node = _node(template_id)
-        device = dm.find(_name(template_id))
-        if device is None:
-            raise exception.CacheError(
-                cache='bcache', reason=_('the template is not attached'))
-        self._shared = device.kernel
+        self._shared = shared
         self._lacks = False
 
     @contextlib.contextmanager
     def of(self, offset: int, length: int) -> Iterator[None]:
-        """See the base class. Who asks for it, too, waits for these reads."""
+        """See the base class. Who asks for it, too, waits for these reads.
+
+        What others lack meanwhile counts as well; then what the cache has
+        may be read ahead once more.
+        """
         if self._lacks:
             self._read(offset, offset + length)
         before = sysfs.read_bytes(self._shared)
@@ -88,6 +87,13 @@ class Ahead(base.Ahead):
                                  os.POSIX_FADV_WILLNEED)
         finally:
             os.close(source)
+
+
+def ahead(template_id: str) -> base.Ahead:
+    """Return what reads ahead; nothing does where all read the source itself.
+    """
+    device = dm.find(_name(template_id))
+    return Ahead(template_id, device.kernel) if device else base.Ahead()
 
 
 def assemble(template_id: str, source: str, size: int) -> str:

@@ -17,7 +17,6 @@ import types
 import unittest
 
 from os_brick_vmthunder.caches import coalescing
-from os_brick_vmthunder import exception
 from tests.unit.os_brick_vmthunder import fake_kernel
 
 KIB = 1 << 10
@@ -44,7 +43,7 @@ class AheadTest(unittest.TestCase):
             POSIX_FADV_WILLNEED=os.POSIX_FADV_WILLNEED,
             open=lambda path, flags: path, close=self.closed.append,
             posix_fadvise=lambda *arguments: self.told.append(arguments)))
-        self.ahead = coalescing.Ahead(ONE)
+        self.ahead = coalescing.ahead(ONE)
 
     def miss(self, length):
         """Have the cache ask its source for something."""
@@ -81,7 +80,11 @@ class AheadTest(unittest.TestCase):
                           RULES.read_text())
         self.assertEqual(coalescing._AHEAD, int(limit[1]) * KIB)
 
-    def test_template_that_is_not_there(self):
+    def test_cache_that_reads_the_source_itself(self):
+        """As one that was put on the template by another layer."""
         coalescing.dm.remove(coalescing._name(ONE))
-        self.assertRaisesRegex(exception.CacheError, 'not attached',
-                               coalescing.Ahead, ONE)
+        with coalescing.ahead(ONE).of(0, MIB):
+            pass
+        with coalescing.ahead(ONE).of(MIB, MIB):
+            pass
+        self.assertEqual([], self.told)
