@@ -171,17 +171,26 @@ class Checks:
     """Commands that count as one test each."""
 
     commands: tuple[tuple[str, ...], ...]
+    #: seconds after which one is killed, and failed
+    limit: float = 1800
 
     def run(self) -> Counts:
         counts: Counts = collections.Counter()
         for command in self.commands:
             begin = time.monotonic()
-            good = subprocess.run((PYTHON, '-m') + command).returncode == 0
-            outcome = 'passed' if good else 'failed'
+            outcome = 'passed' if self._succeeds(command) else 'failed'
             counts[outcome] += 1
             print(f'{outcome:8}{time.monotonic() - begin:6.1f} s  '
                   f'{" ".join(command)}', flush=True)
         return counts
+
+    def _succeeds(self, command: tuple[str, ...]) -> bool:
+        try:
+            return not subprocess.run((PYTHON, '-m') + command,
+                                      timeout=self.limit).returncode
+        except subprocess.TimeoutExpired as error:
+            print(error)
+            return False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -163,6 +163,8 @@ class PrefetchTest(PrefetchTestCase):
             prefetching.read_on, path, self.TEMPLATE_SIZE // 2, 5.0, 4)
         print(f'\nguests {read}, prefetched {fetched}', file=sys.stderr)
         self.assertLess(fetched, read / 4)
+        # all that guests read was counted
+        self.assertLess(-MIB, fetched)
         self.child.network.shape(None)
         self.wait_for_state(self.child, hostprofiles.COMPLETE)
         self.disconnect(self.child, volume)

@@ -99,9 +99,6 @@ class MeterTest(unittest.TestCase):
         self.assertLap(16, -8, self.lap(
             4, [(8, 8, 8), (16, 8, 8)], most=8))
 
-    def test_beside_the_map(self):
-        self.assertLap(8, 3, self.lap(11, [(8, 8, 8)]))
-
     def test_again_after_the_template_was_gone(self):
         self.lap(20, [(8, 8, 8)], 70)
         lap = self.lap(16, [(8, 8, 8), (16, 8, 8)], 30, sequence=2)

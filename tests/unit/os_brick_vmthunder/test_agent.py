@@ -344,6 +344,7 @@ class AgentTest(unittest.TestCase):
         self.agent.stop()
         for thread in set(threading.enumerate()) - others:
             thread.join(30)
+            self.assertFalse(thread.is_alive(), thread)
 
     def look(self):
         self.looks += 1
