@@ -16,13 +16,16 @@ from __future__ import annotations
 
 import atexit
 import concurrent.futures
+import contextlib
 import os
 import signal
+import sys
 import types
 import typing
 import unittest
 
 from tests import lab
+from tests.lab import errors
 
 # Where to leave the hosts' logs at the end, if set.
 _LOGS = 'VMTHUNDER_LAB_LOGS'
@@ -78,6 +81,14 @@ def _too_long(number: int, frame: types.FrameType | None) -> None:
 signal.signal(signal.SIGALRM, _too_long)
 
 
+def _show_kernels() -> None:
+    """Show what the hosts' kernels said last."""
+    for host in get_lab().hosts.values():
+        with contextlib.suppress(errors.LabError, OSError):
+            said = host.run('dmesg | tail -n 40', shell=True).stdout
+            print(f'==== {host.name} said:\n{said}', file=sys.stderr)
+
+
 class FunctionalTestCase(unittest.TestCase):
     """A test that runs on the lab's hosts."""
 
@@ -96,3 +107,12 @@ class FunctionalTestCase(unittest.TestCase):
     def setUp(self) -> None:
         super().setUp()
         signal.alarm(self.LIMIT)
+
+    def _callTestMethod(self, method: typing.Callable[[], None]) -> None:
+        try:
+            method()
+        except unittest.SkipTest:
+            raise
+        except Exception:
+            _show_kernels()
+            raise

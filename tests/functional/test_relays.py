@@ -141,6 +141,9 @@ class RelayTest(RelayTestCase):
             disk = outsider.call(initiator.login, export.portal, export.iqn,
                                  chap.username, chap.password)
             self.addCleanup(outsider.call, initiator.logout, export.iqn)
+            # not given up as soon as by those who wait for a refusal
+            outsider.run('echo 30 | tee /sys/class/iscsi_session/*/'
+                         'recovery_tmo', shell=True)
             self.assertEqual(
                 {'wwid': self.template.wwid, 'ro': '1',
                  'vendor': 'VMTHUNDR', 'model': 'relay'},
