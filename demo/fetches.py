@@ -30,6 +30,7 @@ from typing import Iterator
 from typing import NamedTuple
 
 from demo import maps
+from os_brick_vmthunder import sysfs
 
 SECTOR = 512
 # In sectors: where large areas begin, and the two sizes of an area.
@@ -85,12 +86,12 @@ def watch(template: maps.Map) -> int:
     """
     front = min(template.sectors, _FRONT)
     for _try in range(_TRIES):
-        before = maps.bytes_read(template.kernel)
+        before = sysfs.read_bytes(template.kernel)
         _message(template, '@stats_create', f'0+{front}', _SMALL)
         if template.sectors > front:
             _message(template, '@stats_create',
                      f'{front}+{template.sectors - front}', _LARGE)
-        if maps.bytes_read(template.kernel) == before:
+        if sysfs.read_bytes(template.kernel) == before:
             return before
         for region in _regions(template):
             _message(template, '@stats_delete', region)

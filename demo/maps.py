@@ -20,8 +20,6 @@ from os_brick_vmthunder import sysfs
 
 # What INQUIRY says of a template's disk, on the storage host and on a relay.
 _MODELS = ('template', 'relay')
-# Field of a disk's "stat": sectors read.
-_SECTORS_READ = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,17 +51,6 @@ def find() -> Map | None:
             if sectors and name and sequence:
                 return Map(kernel, name, sectors, int(sequence))
     return None
-
-
-def bytes_read(name: str, *attribute: str) -> int:
-    """Return how much of a disk was ever read.
-
-    :param attribute: where its counters are, if not in 'stat'.
-    """
-    counters = sysfs.attribute(name, *attribute or ('stat',))
-    if counters is None:  # it just went
-        return 0
-    return int(counters.split()[_SECTORS_READ]) * sysfs.SECTOR
 
 
 def _is_template(kernel: str) -> bool:

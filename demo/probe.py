@@ -60,9 +60,9 @@ def look() -> Look:
     if template is None:
         raise LookupError('no template is attached to this host')
     baseline = fetches.baseline()
-    least = maps.bytes_read(template.kernel) - baseline
+    least = sysfs.read_bytes(template.kernel) - baseline
     areas = fetches.take(template)
-    most = maps.bytes_read(template.kernel) - baseline
+    most = sysfs.read_bytes(template.kernel) - baseline
     return Look(template.sequence, least, most, _cache_bytes(), areas)
 
 
@@ -100,5 +100,6 @@ def _cache_bytes() -> int:
     for name in sysfs.names('dm-'):
         uuid = sysfs.attribute(name, 'dm', 'uuid') or ''
         if uuid.startswith(_BACKING):
-            return maps.bytes_read(name, 'bcache', 'dev', 'stat')
+            cached = sysfs.link(name, 'bcache', 'dev')
+            return sysfs.read_bytes(cached) if cached else 0
     return 0

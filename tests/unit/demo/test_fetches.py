@@ -19,6 +19,7 @@ from unittest import mock
 
 from demo import fetches
 from demo import maps
+from os_brick_vmthunder import sysfs
 
 WWID = '36001405aaaaaaaabbbb5ccc8dddeeeeeeeeeeee'
 UNREAD = '0 0 0 0 0 0 0 0 0 0 0 0 0'
@@ -61,7 +62,7 @@ class FetchesTest(unittest.TestCase):
 
     def read(self, *counts):
         """Say how much the map was read for, each time that it is asked."""
-        return mock.patch.object(maps, 'bytes_read', side_effect=counts)
+        return mock.patch.object(sysfs, 'read_bytes', side_effect=counts)
 
     def watch(self, sectors):
         with self.read(0, 0):
@@ -105,7 +106,7 @@ class FetchesTest(unittest.TestCase):
         :param moments: each a map, or None
         """
         with mock.patch.object(maps, 'find', side_effect=moments), \
-                mock.patch.object(maps, 'bytes_read',
+                mock.patch.object(sysfs, 'read_bytes',
                                   lambda name: self.bytes_read), \
                 mock.patch.object(time, 'sleep'):
             with self.assertRaises(StopIteration):

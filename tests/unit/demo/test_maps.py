@@ -41,13 +41,6 @@ class MapsTest(unittest.TestCase):
         self.sysfs.device(3, WWID, f'mpath-{WWID}', ('sda', 'sdb'))
         self.assertEqual(maps.Map('dm-3', WWID, 4096, 23), maps.find())
 
-    def test_bytes_read(self):
-        self.sysfs.disk('sda', 3)
-        self.sysfs.file('sys/class/block/sdb/other/stat', '1 2 5')
-        self.assertEqual((3 * 512, 5 * 512, 0), (
-            maps.bytes_read('sda'), maps.bytes_read('sdb', 'other', 'stat'),
-            maps.bytes_read('gone')))
-
     def test_half_made(self):
         self.sysfs.disk('sda', 1, 'template')
         self.sysfs.device(3, WWID, f'mpath-{WWID}', ('sda',), sectors=0)

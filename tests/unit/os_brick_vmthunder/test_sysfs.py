@@ -66,6 +66,12 @@ class SysfsTest(unittest.TestCase):
         self.assertEqual('bcache0', sysfs.link('dm-3', 'dev'))
         self.assertIsNone(sysfs.link('dm-3', 'set'))
 
+    def test_read_bytes(self):
+        with open(f'{self.root}/dm-3/stat', 'w') as file:
+            file.write('  7 0 3 1 2 3 4 5 6 7 8\n')
+        self.assertEqual((3 * 512, 0), (
+            sysfs.read_bytes('dm-3'), sysfs.read_bytes('gone')))
+
     def test_wait(self):
         answers = iter([False, False, True])
         self.assertTrue(sysfs.wait(lambda: next(answers)))
