@@ -114,12 +114,13 @@ class NbdTest(test_devices.PrivilegedTestCase):
         self.assertEqual(mock.call('modprobe', 'nbd', *nbd._OPTIONS),
                          self.execute.call_args)
 
-    def start(self, name, script='read x'):
+    def start(self, name, script='echo; read x'):
         process = subprocess.Popen(
             ['qemu-nbd', '-c', script, name], executable='/bin/sh',
-            stdin=subprocess.PIPE)
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.addCleanup(process.communicate)
         self.addCleanup(process.kill)
+        process.stdout.readline()
         nbd._PROCESSES = '/proc'
         while process.pid not in nbd._processes(name):
             pass
@@ -133,7 +134,8 @@ class NbdTest(test_devices.PrivilegedTestCase):
         self.assertIsNone(other.poll())
 
     def test_process_that_does_not_end(self):
-        process = self.start('one', 'trap "" TERM; while :; do read x; done')
+        process = self.start(
+            'one', 'trap "" TERM; echo; while :; do read x; done')
         self.patch(nbd, '_PATIENCE', 0.2)
         with self.assertRaisesRegex(OSError, rf'\({process.pid}\) does not'):
             nbd.stop('one')
