@@ -81,12 +81,18 @@ def _too_long(number: int, frame: types.FrameType | None) -> None:
 signal.signal(signal.SIGALRM, _too_long)
 
 
-def _show_kernels() -> None:
-    """Show what the hosts' kernels said last."""
+# What a host's kernel said last, what its card has received and sent, and how
+# its iSCSI connections stand.
+_STATE = ("dmesg | tail -n 30; cut -d ' ' -f 1 /proc/uptime; "
+          "grep vec0 /proc/net/dev; ss -tn | grep :3260")
+
+
+def _show_hosts() -> None:
+    """Show what may tell why a test failed, as its hosts are now."""
     for host in get_lab().hosts.values():
         with contextlib.suppress(errors.LabError, OSError):
-            said = host.run('dmesg | tail -n 40', shell=True).stdout
-            print(f'==== {host.name} said:\n{said}', file=sys.stderr)
+            state = host.run(_STATE, shell=True, check=False).stdout
+            print(f'==== {host.name}:\n{state}', file=sys.stderr)
 
 
 class FunctionalTestCase(unittest.TestCase):
@@ -114,5 +120,5 @@ class FunctionalTestCase(unittest.TestCase):
         except unittest.SkipTest:
             raise
         except Exception:
-            _show_kernels()
+            _show_hosts()
             raise

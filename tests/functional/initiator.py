@@ -17,6 +17,8 @@ import pathlib
 import subprocess
 import time
 
+# How iscsiadm ends when the target turns an initiator away.
+_REFUSED = 24
 _SETTINGS = {'node.session.scan': 'auto',
              'node.conn[0].timeo.login_timeout': '5',
              'node.session.initial_login_retry_max': '1',
@@ -34,6 +36,7 @@ def login(portal: str, iqn: str, username: str = '',
     """Log in and return the disk's device.
 
     :raises PermissionError: refused.
+    :raises ConnectionError: something else went wrong.
     """
     node = ['iscsiadm', '-m', 'node', '-T', iqn, '-p', portal]
     pathlib.Path('/run/lock/iscsi').mkdir(parents=True, exist_ok=True)
@@ -49,7 +52,9 @@ def login(portal: str, iqn: str, username: str = '',
         _run(*node, '--login')
     except subprocess.CalledProcessError as error:
         _run(*node, '-o', 'delete')
-        raise PermissionError(error.stderr)
+        if error.returncode == _REFUSED:
+            raise PermissionError(error.stderr) from error
+        raise ConnectionError(error.stderr) from error
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         for link in glob.glob(f'/dev/disk/by-path/*{iqn}*-lun-0'):

@@ -23,7 +23,7 @@ from tests.functional import volumes
 from tests import lab
 
 CLIENTS = (test_lio.CLIENT,
-           lab.HostSpec('initiator-2', 74, memory=128, services=('iscsid',)))
+           lab.HostSpec('initiator-2', 74, memory=256, services=('iscsid',)))
 # Behind the template's data and, if it is a diff, behind what was copied.
 PLACE = 200 << 20
 KINDS = ('vmthunder', 'plain')

@@ -28,7 +28,7 @@ from tests import lab
 
 STORAGE = lab.HostSpec('cinder', 71, memory=512, disks={'pv': 8 << 30},
                        extra_addresses=(72,), services=())
-CLIENT = lab.HostSpec('initiator', 73, memory=128, services=('iscsid',))
+CLIENT = lab.HostSpec('initiator', 73, memory=256, services=('iscsid',))
 PORTAL = f'{volumes.ADDRESSES[0]}:3260'
 SECRET = connection.Chap('template', 'templatesecret')
 DIFF = lio.Target(

@@ -46,7 +46,9 @@ class HostSpec:
 
     :param name: its name, and its directory's
     :param address: last byte of its addresses, 2 to 254
-    :param memory: in MiB; 160 do for a host without services of OpenStack
+    :param memory: in MiB; 160 do for a host without services of OpenStack,
+        and some 50 more for each function called in it. A host whose network
+        card finds no memory for what it receives hears nothing from then on.
     :param disks: size in bytes of each disk, by name; they are sparse
     :param extra_addresses: last bytes of more addresses of its data card
     :param services: of 'iscsid' and 'multipathd', those started at boot
