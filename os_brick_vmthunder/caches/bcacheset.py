@@ -12,6 +12,7 @@
 
 """The host's cache set: one cache device that all templates share."""
 
+import errno
 import mmap
 import os
 from typing import Optional
@@ -206,9 +207,21 @@ class CacheSet:
 
     def _wipe(self) -> None:
         device = self._config.cache_device
-        if _is_ours(device):
-            bcache.write_device(device, superblock.OFFSET,
-                                bytes(superblock.LENGTH))
+
+        def wiped() -> bool:
+            try:
+                bcache.write_device(device, superblock.OFFSET,
+                                    bytes(superblock.LENGTH))
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                return False
+            return True
+
+        # the kernel lets go of a slow device some time after its set has gone
+        if _is_ours(device) and not sysfs.wait(wiped, 60.0):
+            raise _failure(_('the kernel does not let go of cache device '
+                             '%s') % device)
 
 
 def block_size(device: str) -> int:

@@ -10,6 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+import errno
 import os
 import unittest
 from unittest import mock
@@ -185,6 +186,35 @@ class BcacheTest(unittest.TestCase):
         layer.clear()
         self.assertIsNone(
             superblock.parse(self.kernel.media['/dev/nvme0n1']))
+
+    def let_go_after(self, refusals, layer):
+        """Have the kernel refuse some writes to the device, as in use."""
+        write = privileged.write_device
+        left = [OSError(errno.EBUSY, 'busy')] * refusals
+
+        def refuse(*args):
+            if left:
+                raise left.pop()
+            write(*args)
+
+        self.kernel.add_disk('nvme0n1', 100 * GIB)
+        self.attach(layer)
+        layer.detach(ONE)
+        self.kernel.patch(self, privileged, 'write_device', refuse)
+
+    def test_a_device_that_the_kernel_lets_go_late(self):
+        layer = self.layer(cache_device='/dev/nvme0n1')
+        self.let_go_after(3, layer)
+        layer.clear()
+        self.assertIsNone(
+            superblock.parse(self.kernel.media['/dev/nvme0n1']))
+
+    def test_a_device_that_the_kernel_does_not_let_go(self):
+        layer = self.layer(cache_device='/dev/nvme0n1')
+        self.let_go_after(100, layer)
+        with self.assertRaisesRegex(exception.CacheError,
+                                    'not let go .* /dev/nvme0n1'):
+            layer.clear()
 
     def test_named_device_is_not_there(self):
         with self.assertRaisesRegex(
