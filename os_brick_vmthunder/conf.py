@@ -64,7 +64,9 @@ OPTIONS = [
                min=1,
                help='Largest size of cache_file in GiB. The file takes at '
                     'most half of what is free on its file system when it '
-                    'is made. To change it later, drop the cache first.'),
+                    'is made. A cache of less than 32 GiB keeps less of what '
+                    'is read first, the more so the slower its disk is at '
+                    'writing. To change it later, drop the cache first.'),
     cfg.IntOpt('opencas_cache_id',
                default=1,
                min=1,

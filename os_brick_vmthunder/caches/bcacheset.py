@@ -48,6 +48,12 @@ _NODE = _BUCKET // 4
 _BUCKETS, _NODES = 2, 32 + 2 * 4
 _MEMORY = '/proc/buddyinfo'
 
+# The kernel keeps a thousandth of a set ready for what is read first. What
+# comes while it makes more ready, by writing to the device, isn't kept. A
+# smaller set than this loses much to a device that is slow at that: see the
+# table in doc/source/caches.rst.
+_AMPLE = 32 << 30
+
 _CONGESTED = ('congested_read_threshold_us', 'congested_write_threshold_us')
 
 # What ages the set: see CacheSet._age.
@@ -135,12 +141,14 @@ class CacheSet:
                 self._place.is_formatted(path)
             else:
                 size = self._place.file_size()
+                _warn_if_small(path, size)
                 files.make_directory(os.path.dirname(path))
                 bcache.write_file(path, size, superblock.OFFSET,
                                   superblock.cache(size, _BUCKET, 512))
             return loop.attach(path)
         if not self._place.is_formatted(device):
             size = sysfs.size(device)
+            _warn_if_small(device, size)
             bcache.write_device(device, superblock.OFFSET, superblock.cache(
                 size, _BUCKET, block_size(device)))
         return device
@@ -238,6 +246,15 @@ def _is_ours(device: str) -> bool:
     found = superblock.parse(bcache.read(
         device, superblock.OFFSET, superblock.LENGTH))
     return found is not None and found.is_cache and found.ours
+
+
+def _warn_if_small(path: str, size: int) -> None:
+    if size < _AMPLE:
+        LOG.warning('The cache in %(path)s has %(size)d GiB. If its disk is '
+                    'slow at writing, guests read more over the network than '
+                    'with %(ample)d GiB, which it need not fill.', {
+                        'path': path, 'size': size >> 30,
+                        'ample': _AMPLE >> 30})
 
 
 def _has_memory() -> bool:

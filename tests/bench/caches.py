@@ -14,10 +14,12 @@
 
     python -m tests.lab.sandbox -- python -m tests.bench.caches
 
-Prints rows of a table in reStructuredText: for each layer, what share of what
-the first pass over a template fetched others fetch again. "guest" reads here
-and there in requests of 4 to 128 KiB, as a guest that boots; "whole" reads
-all of it in requests of 1 MiB.
+Prints rows of two tables in reStructuredText. The first: for each layer, what
+share of what the first pass over a template fetched others fetch again.
+"guest" reads here and there in requests of 4 to 128 KiB, as a guest that
+boots; "whole" reads all of it in requests of 1 MiB. The second: what a guest's
+second pass with bcache fetches again, for sets of some sizes on devices whose
+writes take some time.
 """
 
 import dataclasses
@@ -33,6 +35,8 @@ _SIZE = 48 << 20
 _READERS = (('guest', caching.read_as_guest), ('whole', caching.checksum))
 # Passes in which a layer that keeps nothing at once may learn.
 _PASSES = 5
+_SIZES = (4, 8, 16, 32)
+_MILLISECONDS = (0, 100, 300, 1000)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,8 +112,32 @@ class Measurement:
         return self._host.call(caching.fetched, self._source) - before
 
 
+class Slow(Measurement):
+    """bcache on a device that is slow at writing."""
+
+    def __init__(self, host: lab.Host) -> None:
+        super().__init__(host, 'bcache', caching.read_as_guest)
+
+    def again(self, gibibytes: int, milliseconds: int) -> float:
+        """Return what share the second pass fetches again; remove all.
+
+        :param gibibytes: size of the set.
+        :param milliseconds: that each write takes.
+        """
+        self._source, _digest = self._host.call(caching.make_source, _SIZE)
+        device = self._host.call(caching.make_slow_device, gibibytes << 30,
+                                 milliseconds)
+        self._path = self._host.call(caching.attach, 'bcache', caching.ONE,
+                                     self._source, _SIZE, device)
+        first = self._fetched()
+        share = self._fetched() / first
+        self._host.call(caching.detach, 'bcache', caching.ONE)
+        self._host.call(caching.remove_device, 'bcache')
+        return share
+
+
 def main() -> None:
-    """Measure the layers that the lab's kernel can have."""
+    """Measure the layers that the lab's kernel can have, and slow devices."""
     host = base.get_host(test_caches.HOST)
     host.preload(*caching.MODULES)
     for layer in reversed(test_caches.LAYERS):
@@ -117,6 +145,11 @@ def main() -> None:
             print(Measurement(host, layer, reader).run(name), flush=True)
     for layer in test_caches.LACKING:
         print(host.call(caching.refusal, layer))
+    slow = Slow(host)
+    for size in _SIZES:
+        print(f'   * - {size} GiB', flush=True)
+        for milliseconds in _MILLISECONDS:
+            print(f'     - {slow.again(size, milliseconds):.1%}', flush=True)
 
 
 if __name__ == '__main__':

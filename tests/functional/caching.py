@@ -84,28 +84,38 @@ def refusal(layer):
 
 def make_device():
     """Return a device for a cache that can be made to fail."""
-    with open(_DISK, 'wb') as file:
-        file.truncate(2 << 30)
-    return _work_by(f'0 {(2 << 30) // 512} linear {loop.attach(_DISK)} 0',
-                    'create')
+    return _work_by(f'linear {_disk(2 << 30)} 0', 'create')
+
+
+def make_slow_device(size, milliseconds):
+    """Return a device for a cache to which each write takes so long."""
+    disk = _disk(size)
+    return _work_by(f'delay {disk} 0 0 {disk} 0 {milliseconds}', 'create')
 
 
 def fail_device():
     """Have that device fail all requests from now on."""
-    _work_by(f'0 {(2 << 30) // 512} error')
+    _work_by('error')
 
 
 def remove_device(layer):
     """Repair that device, and remove all that is on it, and it."""
-    _work_by(f'0 {(2 << 30) // 512} linear {loop.find(_DISK)} 0')
+    _work_by(f'linear {loop.find(_DISK)} 0')
     _layer(layer, cache_device=_DEVICE).clear()
     subprocess.run(['dmsetup', 'remove', '--retry', _DEVICE], check=True)
     loop.detach(_DISK)
     os.unlink(_DISK)
 
 
-def _work_by(table, action='load'):
+def _disk(size):
+    with open(_DISK, 'wb') as file:
+        file.truncate(size)
+    return loop.attach(_DISK)
+
+
+def _work_by(target, action='load'):
     name = os.path.basename(_DEVICE)
+    table = f'0 {os.path.getsize(_DISK) // 512} {target}'
     for command in ([action, name, '--table', table],
                     ['suspend', '--noflush', '--nolockfs', name],
                     ['resume', name]):

@@ -208,6 +208,18 @@ class CachesTestCase(base.FunctionalTestCase):
             self.assertEqual(self.digest,
                              self.host.call(caching.checksum, path))
 
+    def test_a_cache_device_slow_at_writing_keeps_nearly_all(self):
+        self.use('bcache')
+        device = self.host.call(caching.make_slow_device, 32 << 30, 100)
+        self.addCleanup(self.host.call, caching.remove_device, 'bcache')
+        self.addCleanup(self.host.call, caching.detach, 'bcache',
+                        caching.ONE)
+        path = self.attach('bcache', device=device)
+        first = self.fetched('bcache', caching.read_as_guest, path)
+        again = self.fetched('bcache', caching.read_as_guest, path)
+        self.assertGreater(first, 8 * MIB)
+        self.assertLess(again, first / 20)
+
     @ddt.data(*KEEPING)
     def test_forget(self, layer):
         self.use(layer)

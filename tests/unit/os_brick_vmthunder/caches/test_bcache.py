@@ -216,6 +216,23 @@ class BcacheTest(unittest.TestCase):
                                     'not let go .* /dev/nvme0n1'):
             layer.clear()
 
+    @ddt.data(({'cache_size': 31 * GIB}, '31 GiB'),
+              ({'cache_device': '/dev/nvme0n1'}, '8 GiB'))
+    @ddt.unpack
+    def test_a_small_set_is_warned_of_once(self, settings, size):
+        self.kernel.add_disk('nvme0n1', 8 * GIB)
+        layer = self.layer(**settings)
+        with self.assertLogs(bcacheset.LOG.logger, 'WARNING') as logs:
+            self.attach(layer)
+        self.assertIn(size, logs.output[0])
+        layer.detach(ONE)
+        with self.assertNoLogs(bcacheset.LOG.logger, 'WARNING'):
+            self.attach(layer)
+
+    def test_a_large_set_is_not_warned_of(self):
+        with self.assertNoLogs(bcacheset.LOG.logger, 'WARNING'):
+            self.attach(self.layer(cache_size=32 * GIB))
+
     def test_named_device_is_not_there(self):
         with self.assertRaisesRegex(
                 exception.ConfigurationError,
