@@ -100,40 +100,30 @@ class Measurement:
         return Row(self._layer, name, second / first, later / first,
                    anew / first, cut / first)
 
-    def _attach(self) -> None:
+    def run_on_slow_device(self, gibibytes: int, milliseconds: int) -> float:
+        """Return what share the second pass fetches again; remove the cache.
+
+        :param gibibytes: size of the cache device.
+        :param milliseconds: that each write to it takes.
+        """
+        self._attach(self._host.call(caching.make_slow_device,
+                                     gibibytes << 30, milliseconds))
+        first = self._fetched()
+        share = self._fetched() / first
+        self._host.call(caching.detach, self._layer, caching.ONE)
+        self._host.call(caching.remove_device, self._layer)
+        return share
+
+    def _attach(self, device: str = '') -> None:
         self._source, _digest = self._host.call(caching.make_source, _SIZE)
         self._path = self._host.call(caching.attach, self._layer,
-                                     caching.ONE, self._source, _SIZE)
+                                     caching.ONE, self._source, _SIZE, device)
 
     def _fetched(self) -> int:
         self._host.call(caching.drop_page_cache)
         before: int = self._host.call(caching.fetched, self._source)
         self._host.call(self._reader, self._path)
         return self._host.call(caching.fetched, self._source) - before
-
-
-class Slow(Measurement):
-    """bcache on a device that is slow at writing."""
-
-    def __init__(self, host: lab.Host) -> None:
-        super().__init__(host, 'bcache', caching.read_as_guest)
-
-    def again(self, gibibytes: int, milliseconds: int) -> float:
-        """Return what share the second pass fetches again; remove all.
-
-        :param gibibytes: size of the set.
-        :param milliseconds: that each write takes.
-        """
-        self._source, _digest = self._host.call(caching.make_source, _SIZE)
-        device = self._host.call(caching.make_slow_device, gibibytes << 30,
-                                 milliseconds)
-        self._path = self._host.call(caching.attach, 'bcache', caching.ONE,
-                                     self._source, _SIZE, device)
-        first = self._fetched()
-        share = self._fetched() / first
-        self._host.call(caching.detach, 'bcache', caching.ONE)
-        self._host.call(caching.remove_device, 'bcache')
-        return share
 
 
 def main() -> None:
@@ -145,11 +135,12 @@ def main() -> None:
             print(Measurement(host, layer, reader).run(name), flush=True)
     for layer in test_caches.LACKING:
         print(host.call(caching.refusal, layer))
-    slow = Slow(host)
+    slow = Measurement(host, 'bcache', caching.read_as_guest)
     for size in _SIZES:
         print(f'   * - {size} GiB', flush=True)
         for milliseconds in _MILLISECONDS:
-            print(f'     - {slow.again(size, milliseconds):.1%}', flush=True)
+            share = slow.run_on_slow_device(size, milliseconds)
+            print(f'     - {share:.1%}', flush=True)
 
 
 if __name__ == '__main__':

@@ -108,6 +108,7 @@ def remove_device(layer):
 
 
 def _disk(size):
+    os.makedirs(_STATE, exist_ok=True)
     with open(_DISK, 'wb') as file:
         file.truncate(size)
     return loop.attach(_DISK)

@@ -61,6 +61,12 @@ class CachesTestCase(base.FunctionalTestCase):
         return self.host.call(caching.attach, layer, template_id,
                               source or self.source, self.SIZE, device)
 
+    def attach_on(self, device, layer):
+        """Attach by a device that is removed at the end, with all on it."""
+        self.addCleanup(self.host.call, caching.remove_device, layer)
+        self.addCleanup(self.host.call, caching.detach, layer, caching.ONE)
+        return self.attach(layer, device=device)
+
     def fetched(self, layer, function, *args):
         """Return how many bytes of the source a call on the host reads."""
         before = self.host.call(caching.fetched, self.source)
@@ -197,10 +203,7 @@ class CachesTestCase(base.FunctionalTestCase):
     @ddt.data(*KEEPING)
     def test_a_cache_device_that_fails_fails_no_read(self, layer):
         self.use(layer)
-        device = self.host.call(caching.make_device)
-        self.addCleanup(self.host.call, caching.remove_device, layer)
-        self.addCleanup(self.host.call, caching.detach, layer, caching.ONE)
-        path = self.attach(layer, device=device)
+        path = self.attach_on(self.host.call(caching.make_device), layer)
         self.host.call(caching.checksum, path)
         self.host.call(caching.read_often, path, self.source)
         self.host.call(caching.fail_device)
@@ -210,11 +213,8 @@ class CachesTestCase(base.FunctionalTestCase):
 
     def test_a_cache_device_slow_at_writing_keeps_nearly_all(self):
         self.use('bcache')
-        device = self.host.call(caching.make_slow_device, 32 << 30, 100)
-        self.addCleanup(self.host.call, caching.remove_device, 'bcache')
-        self.addCleanup(self.host.call, caching.detach, 'bcache',
-                        caching.ONE)
-        path = self.attach('bcache', device=device)
+        path = self.attach_on(self.host.call(
+            caching.make_slow_device, 32 << 30, 100), 'bcache')
         first = self.fetched('bcache', caching.read_as_guest, path)
         again = self.fetched('bcache', caching.read_as_guest, path)
         self.assertGreater(first, 8 * MIB)

@@ -22,10 +22,10 @@ from tests.functional import base
 from tests.functional import compute
 from tests.functional import initiator
 from tests.functional import test_host_stack
-from tests import lab
+from tests.functional import test_lio
 
 MIB = 1 << 20
-OUTSIDER = lab.HostSpec('initiator', 73, memory=256, services=('iscsid',))
+OUTSIDER = test_lio.CLIENT
 # Nobody has this address.
 DEAD_PORTAL = '10.77.0.250:3260'
 
