@@ -372,7 +372,11 @@ class AgentTest(unittest.TestCase):
         thread = threading.Thread(target=self.agent.run)
         with mock.patch.object(agent.agentexport.Gate, 'look'):
             thread.start()
-            time.sleep(0.1)
+            time.sleep(0.1)  # for what is not to be done
+            for _look in range(3000):
+                if self.tasks >= tasks:
+                    break
+                time.sleep(0.01)
             self.agent.stop()
             thread.join()
         self.assertEqual(tasks, self.tasks)
