@@ -12,6 +12,20 @@
 
 
 import logging
+import os
+
+import hypothesis
+
+from tests.unit import leaps
 
 # What code under test logs belongs to no one's terminal.
 logging.getLogger().addHandler(logging.NullHandler())
+
+# How long an example takes is up to the machine.
+hypothesis.settings.register_profile(
+    'unit', deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile('unit')
+
+if 'VMTHUNDER_LEAPS' in os.environ:
+    leaps.use(float(os.environ['VMTHUNDER_LEAPS']))

@@ -203,7 +203,7 @@ STEPS = st.one_of(
     JOINS, JOINS, st.tuples(st.sampled_from(['again', 'leave', 'die']),
                             NUMBERS),
     st.tuples(st.just('back'), NUMBERS, ZONES))
-QUICK = hypothesis.settings(deadline=None, max_examples=100)
+QUICK = hypothesis.settings(max_examples=100)
 
 
 class PropertiesTest(unittest.TestCase):
@@ -253,7 +253,7 @@ class PropertiesTest(unittest.TestCase):
                 self.assertEqual(oracle.depth(first), oracle.depth(second))
                 self.assertNotEqual(oracle.top(first), oracle.top(second))
 
-    @hypothesis.settings(deadline=None, max_examples=300)
+    @hypothesis.settings(max_examples=300)
     @hypothesis.given(
         st.sampled_from('abcdefgh'), ZONES, LIMITS,
         st.lists(st.builds(

@@ -53,7 +53,6 @@ class StoreSizeTest(unittest.TestCase):
 
     @hypothesis.given(st.sampled_from([4096, 8192, 65536]),
                       st.integers(1, 3000))
-    @hypothesis.settings(deadline=None)
     def test_whole_volume_fits(self, chunk, chunks):
         kernel = Kernel(exceptionstore.store_size(chunks * chunk, chunk),
                         chunk)
