@@ -230,9 +230,9 @@ def _storm(fleet: fleets.Fleet, name: str,
         outcome.Row(host.name, above, did.seconds, did.waited, did.longest,
                     did.late, disks['template'], disks['relay'],
                     disks['other'], link.rx_bytes, link.tx_bytes,
-                    did.progress, did.wrong)
-        for host, above, did, disks, link in zip(
+                    did.progress, did.wrong, written)
+        for host, above, did, disks, link, written in zip(
             fleet.hosts, parents, watched.outcomes, watched.read,
-            watched.links)),
+            watched.links, watched.written)),
         watched.root.tx_bytes, round(made, 2), round(attached, 1),
         round(watched.busy, 3), watched.idle, round(watched.counted, 1))

@@ -54,6 +54,7 @@ class Watched:
 
     :ivar outcomes: what came of it on each host.
     :ivar read: what each host read of which disks.
+    :ivar written: how many writes each host's cache did, and their seconds.
     :ivar root: what passed the storage host's link.
     :ivar links: what passed each host's.
     :ivar idle: bytes a second that the storage host sent before anybody
@@ -64,6 +65,7 @@ class Watched:
 
     outcomes: list[replay.Outcome]
     read: list[dict[str, int]]
+    written: list[tuple[int, float]]
     root: lab.Counters
     links: list[lab.Counters]
     idle: float | None
@@ -192,6 +194,7 @@ class Fleet:
         """
         links = [host.network for host in (self.storage, *self.hosts)]
         idle, disks = self._idle()
+        caches = self._caches()
         passed, since = [link.counters() for link in links], time.monotonic()
         # until the last of them waits for the others
         begin = time.time() + 3 + 0.3 * len(self.hosts) + ahead
@@ -205,11 +208,19 @@ class Fleet:
         counted = time.monotonic() - since
         read = [{name: count - before[name] for name, count in after.items()}
                 for before, after in zip(disks, self._disks())]
-        return Watched(seen, read, root, others, idle, counted, busy)
+        written = [(count - before[0], seconds - before[1])
+                   for before, (count, seconds)
+                   in zip(caches, self._caches())]
+        return Watched(seen, read, written, root, others, idle, counted,
+                       busy)
 
     def _disks(self) -> list[dict[str, int]]:
         """Return what hosts have read of their disks."""
         return self.each(lambda host: host.call(onhost.read_bytes))
+
+    def _caches(self) -> list[tuple[int, float]]:
+        """Return what the devices of hosts' caches have written."""
+        return self.each(lambda host: host.call(onhost.cache_writes))
 
     def _idle(self) -> tuple[float | None, list[dict[str, int]]]:
         """See what the storage host sends when nobody reads.

@@ -194,6 +194,19 @@ def read_bytes() -> dict[str, int]:
     return read
 
 
+def cache_writes() -> tuple[int, float]:
+    """Return how many writes its cache's device has done, and their seconds.
+
+    Those that were under way at the same time are added up.
+    """
+    count, seconds = 0, 0.0
+    for path in glob.glob('/sys/fs/bcache/*/cache0/../stat'):
+        fields = pathlib.Path(path).read_text().split()
+        count += int(fields[4])
+        seconds += int(fields[7]) / 1000
+    return count, seconds
+
+
 def copy(address: str, port: int, extents: typing.Sequence[tuple[int, int]],
          size: int) -> str:
     """Fetch a whole image from the storage host; return the local file.

@@ -94,6 +94,8 @@ class Row:
     :ivar received: bytes on its link, as ``sent``.
     :ivar progress: seconds and bytes that the guest had read until then.
     :ivar wrong: what was not as it should be.
+    :ivar written: how many writes its cache's device did meanwhile, and the
+        seconds of all of them; None of older runs.
     """
 
     host: str
@@ -109,6 +111,7 @@ class Row:
     sent: int
     progress: tuple[tuple[float, int], ...]
     wrong: tuple[str, ...]
+    written: tuple[int, float] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,5 +234,6 @@ def merge(runs: typing.Sequence[Run]) -> Run:
 def _row(values: dict[str, typing.Any]) -> Row:
     return Row(**{**values, 'parents': tuple(values['parents']),
                   'wrong': tuple(values['wrong']),
+                  'written': tuple(values.get('written') or ()) or None,
                   'progress': tuple((seconds, count) for seconds, count
                                     in values['progress'])})

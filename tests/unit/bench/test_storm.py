@@ -187,6 +187,13 @@ class ReportTest(unittest.TestCase):
         found = run(storm('vmthunder', 2, 10.0, 80, wrong=('this',)))
         self.assertEqual(found, outcome.Run.from_json(found.to_json()))
 
+    def test_json_with_what_caches_wrote(self):
+        (of_old,) = run(storm('vmthunder', 1, 10.0, 40)).storms
+        found = run(dataclasses.replace(of_old, rows=tuple(
+            dataclasses.replace(row, written=(30, 1.5))
+            for row in of_old.rows)))
+        self.assertEqual(found, outcome.Run.from_json(found.to_json()))
+
     def test_merged(self):
         first, again, other = (storm('vmthunder', 1, 10.0, 40),
                                storm('vmthunder', 1, 11.0, 40),
