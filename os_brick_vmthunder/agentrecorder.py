@@ -13,8 +13,8 @@
 """Records the boots of this host's guests and compares them with profiles.
 
 Each boot is watched, as long as another of the same template isn't. One that
-isn't foretold makes a new profile, which Cinder hears of when this host
-attaches its next volume.
+isn't foretold makes a new profile, and so does one that tells the same much
+more closely; Cinder hears of it when this host attaches its next volume.
 """
 
 import dataclasses
@@ -23,6 +23,7 @@ from typing import Iterator
 from oslo_log import log as logging
 
 from os_brick_vmthunder import devicemapper
+from os_brick_vmthunder import dmstats
 from os_brick_vmthunder import exception
 from os_brick_vmthunder import hostprofiles
 from os_brick_vmthunder import profile as profiles
@@ -69,7 +70,7 @@ class Recorder:
         there = set(_origins())
         if self._known is None:
             for origin in there:
-                recorder.end_all(origin.name)
+                dmstats.end_all(origin.name)
             self._known = there
         for origin in there - self._known:
             self._begin(origin)
@@ -89,19 +90,20 @@ class Recorder:
             return
         try:
             self._running[origin] = recorder.Recording(
-                origin.kernel, origin.name, origin.size)
+                origin.kernel, origin.name, origin.size,
+                _foretold(origin.template_id, origin.size))
         except exception.DeviceMapperError as error:
             LOG.warning('%s', error)
-            recorder.end_all(origin.name)  # what of it was begun
+            dmstats.end_all(origin.name)  # what of it was begun
 
     def _look(self, origin: Origin, recording: recorder.Recording) -> None:
         recording.look()
         if not recording.is_over and not recording.is_vain:
             return
+        read = recording.read()
         recording.end()
         del self._running[origin]
-        if recording.is_over:
-            judge(origin.template_id, recording.profile)
+        judge(origin.template_id, read)
 
 
 def judge(template_id: str, read: profiles.Profile) -> None:
@@ -111,19 +113,26 @@ def judge(template_id: str, read: profiles.Profile) -> None:
     """
     if read.bytes < LEAST:
         return
-    foretold = hostprofiles.foretold.read(template_id)
-    known = _parsed(foretold.text if foretold else '', read.size)
+    known = _foretold(template_id, read.size)
     recorded = hostprofiles.recorded.read(template_id)
     ours = _parsed(recorded.text if recorded else '', read.size)
-    if any(profile and profile.matches(read) for profile in (known, ours)):
+    if any(profile and profile.matches(read) and not read.refines(profile)
+           for profile in (known, ours)):
         return
     LOG.info('A boot of template %(id)s was recorded, which has read '
-             '%(size)d MiB; %(what)s', {
+             '%(size)d MiB in areas of %(area)d KiB; %(what)s', {
                  'id': template_id, 'size': read.bytes // profiles.MIB,
-                 'what': 'its profile did not match' if known else
+                 'area': read.area >> 10,
+                 'what': f'its profile names {known.bytes // profiles.MIB} '
+                 f'MiB in areas of {known.area >> 10} KiB' if known else
                  'it had no profile'})
     hostprofiles.recorded.write(template_id, hostprofiles.Recorded(
         read.to_text(), known.digest if known else ''))
+
+
+def _foretold(template_id: str, size: int) -> profiles.Profile | None:
+    foretold = hostprofiles.foretold.read(template_id)
+    return _parsed(foretold.text if foretold else '', size)
 
 
 def _parsed(text: str, size: int) -> profiles.Profile | None:

@@ -27,8 +27,9 @@ import bisect
 import dataclasses
 import functools
 import hashlib
+import itertools
 import re
-from typing import Iterable, Iterator
+from typing import Iterable, Iterator, Sequence
 
 from os_brick_vmthunder import exception
 from os_brick_vmthunder.i18n import _
@@ -42,6 +43,9 @@ LONGEST = 8192
 
 # How many times what was read a profile may foretell.
 _MOST_WASTE = 8
+# Which part of what is foretold a finer profile has to spare, and which part
+# of the areas it has to have been in: a boot that broke off tells nothing.
+_SPARED, _SEEN = 1 / 8, 7 / 8
 
 _VERSION = 'v2'
 _NUMBER = re.compile(r'[0-9a-f]{1,8}')
@@ -138,6 +142,21 @@ class Profile:
         return cls(size, area, tuple(extents))
 
     @classmethod
+    def finest(cls, size: int, area: int, numbers: Sequence[int]
+               ) -> 'Profile':
+        """Return the same in areas large enough to leave nothing out.
+
+        :param area: bytes of the areas that are numbered, the smallest.
+        """
+        while True:
+            whole = cls.of(size, area, numbers)
+            if sum(extent.count for extent in whole.extents) == len(
+                    set(numbers)):
+                return whole
+            area *= 2
+            numbers = [number // 2 for number in numbers]
+
+    @classmethod
     def parse(cls, text: object, size: int) -> 'Profile':
         """Read a profile that somebody else wrote.
 
@@ -179,6 +198,21 @@ class Profile:
         """How much it foretells."""
         return sum(length for _offset, length in self.pieces)
 
+    def places(self, most: int) -> tuple[tuple[int, int], ...]:
+        """Return where all of it lies: offset and length in bytes.
+
+        :param most: how many places there may be: those are named as one
+            that are nearest to each other.
+        """
+        extents = self._sorted
+        widest = sorted(range(1, len(extents)), key=lambda number: (
+            extents[number - 1].end - extents[number].first))[:most - 1]
+        begins = [0, *sorted(widest), len(extents)]
+        return tuple(
+            self._piece(Extent(extents[first].first,
+                               extents[behind - 1].end - extents[first].first))
+            for first, behind in itertools.pairwise(begins) if extents)
+
     def matches(self, read: 'Profile') -> bool:
         """Tell whether it foretold a boot.
 
@@ -187,6 +221,19 @@ class Profile:
         """
         return (self.share(read) >= 0.5 and
                 self.bytes <= _MOST_WASTE * read.bytes)
+
+    def refines(self, known: 'Profile') -> bool:
+        """Tell whether it says the same more closely, so that much is spared.
+
+        :param known: what it was recorded beside.
+        """
+        seen = {number * self.area // known.area for extent in self.extents
+                for number in range(extent.first, extent.end)}
+        foretold = sum(known._foretells(number * known.area)
+                       for number in seen) * known.area
+        return (self.area < known.area and
+                self.bytes < (1 - _SPARED) * known.bytes and
+                foretold >= _SEEN * known.bytes)
 
     def share(self, read: 'Profile') -> float:
         """Return how much of what was read it foretold, from 0 to 1."""

@@ -14,13 +14,17 @@
 
 import mmap
 import os
+import subprocess
 import threading
 import time
 from typing import Iterable
 
 from os_brick_vmthunder import hostprofiles
+from os_brick_vmthunder.privileged import dmsetup
 from os_brick_vmthunder import profile
+from os_brick_vmthunder import recorder
 from tests.functional import compute
+from tests.lab import brick
 
 MIB = 1 << 20
 _BLOCK = 64 << 10
@@ -92,6 +96,38 @@ def read_on(path: str, start: int, seconds: float,
         thread.join()
     read, came = sum(counts) - read, compute.template_bytes() - came
     return read, came - read
+
+
+def record_closely(size: int, offsets: Iterable[int], length: int
+                   ) -> list[profile.Profile]:
+    """Record the same boot twice, the second time looking closely.
+
+    :param size: of the origin, which holds nothing but zeroes, in bytes.
+    :param offsets: where the guest reads, in this order.
+    :param length: how much it reads there, in bytes.
+    """
+    brick.connector('vmthunder', True)
+    name, known = 'closely', None
+    subprocess.run(('dmsetup', 'create', name, '--table',
+                    f'0 {size // 512} zero'), check=True)
+    # its rules read the new device, too
+    subprocess.run(('udevadm', 'settle'), check=True)
+    found = []
+    try:
+        kernel = os.path.basename(os.path.realpath(f'/dev/mapper/{name}'))
+        for _boot in range(2):
+            recording = recorder.Recording(kernel, name, size, known)
+            for offset in offsets:
+                _read(f'/dev/mapper/{name}', offset, length)
+                recording.look()
+            known = recording.read()
+            recording.end()
+            found.append(known)
+        left = dmsetup.message(name, '@stats_list')
+        assert not left, left
+    finally:
+        subprocess.run(('dmsetup', 'remove', name), check=True)
+    return found
 
 
 def recorded(template_id: str) -> hostprofiles.Recorded | None:

@@ -114,6 +114,20 @@ class PrefetchTest(PrefetchTestCase):
             self.disconnect(host, volume)
             self.assertNothingLeft(host)
 
+    def test_recorded_more_closely_the_second_time(self):
+        """Of a large template, where there isn't the memory to at first."""
+        size, length = 20 << 30, 2 * profile.UNIT
+        offsets = [11 << 30, *range(0, 64 * MIB, MIB), 19 << 30,
+                   size - length]
+        first, second = self.child.call(prefetching.record_closely, size,
+                                        offsets, length)
+        print(f'\nareas of {first.area >> 10} KiB, then of '
+              f'{second.area >> 10} KiB', file=sys.stderr)
+        self.assertLess(4 * len(offsets) * length, first.bytes)
+        self.assertTrue(second.refines(first))
+        self.assertEqual([(offset, length) for offset in offsets],
+                         list(second.pieces))
+
     def test_all_of_a_template_and_detached_in_the_middle(self):
         self.child.call(compute.configure, prefetch='all')
         agent = self.start_agent(self.child)

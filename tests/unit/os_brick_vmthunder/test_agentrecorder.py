@@ -36,8 +36,7 @@ class FakeRecording:
         self.numbers = []
         self.is_over = self.is_vain = self.ended = self.gone = False
 
-    @property
-    def profile(self):
+    def read(self):
         return profile.Profile.of(self.size, MIB, self.numbers)
 
     def look(self):
@@ -57,10 +56,11 @@ class RecorderTest(unittest.TestCase):
         self.kernel = fake_kernel.FakeKernel(self)
         self.recordings = {}
         self.begun = []
+        self.known = []
         self.ended = []
         for target, name, new in (
                 (agentrecorder.recorder, 'Recording', self.record),
-                (agentrecorder.recorder, 'end_all', self.ended.append)):
+                (agentrecorder.dmstats, 'end_all', self.ended.append)):
             patch = mock.patch.object(target, name, new)
             patch.start()
             self.addCleanup(patch.stop)
@@ -68,9 +68,10 @@ class RecorderTest(unittest.TestCase):
         self.template('dm-0', ONE)
         self.template('dm-1', OTHER)
 
-    def record(self, kernel, name, size):
+    def record(self, kernel, name, size, known):
         self.assertEqual(name.replace('origin', 'dm'), kernel)
         self.begun.append(name)
+        self.known.append(known)
         self.recordings[name] = recording = FakeRecording(name, size)
         return recording
 
@@ -111,6 +112,16 @@ class RecorderTest(unittest.TestCase):
         self.assertTrue(recording.ended)
         self.assertEqual(hostprofiles.Recorded('v2 40 32 a+14'),
                          self.recorded())
+
+    def test_knows_what_was_foretold(self):
+        self.recorder.look()
+        known = profile.Profile.of(SIZE, MIB, BOOT)
+        hostprofiles.foretold.write(ONE, hostprofiles.Foretold(
+            SIZE, known.to_text()))
+        self.origin(11)
+        self.origin(12, 'dm-1')
+        self.recorder.look()
+        self.assertCountEqual([known, None], self.known)
 
     def test_one_of_a_template_at_a_time(self):
         self.recorder.look()
@@ -222,6 +233,23 @@ class JudgeTest(unittest.TestCase):
         except exception.InvalidProfile:
             known = ''
         self.assertEqual(known, recorded.replaces)
+
+    def test_foretold_in_large_areas(self):
+        known = profile.Profile.of(SIZE, MIB, BOOT)
+        self.foretell(known.to_text())
+        read = profile.Profile.of(SIZE, profile.UNIT, [
+            number * 64 + area for number in BOOT for area in range(9)])
+        for _time in range(2):
+            agentrecorder.judge(ONE, read)
+            self.assertEqual(
+                hostprofiles.Recorded(read.to_text(), known.digest),
+                hostprofiles.recorded.read(ONE))
+        # once it is foretold it is not told again
+        self.foretell(read.to_text())
+        hostprofiles.recorded.remove(ONE)
+        agentrecorder.judge(ONE, read)
+        agentrecorder.judge(ONE, known)
+        self.assertIsNone(hostprofiles.recorded.read(ONE))
 
     def test_profile_of_everything_foretells_nothing(self):
         read = profile.Profile.of(9000 * MIB, MIB, range(0, 200, 4))

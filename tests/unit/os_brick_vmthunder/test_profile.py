@@ -11,6 +11,7 @@
 #    under the License.
 
 import functools
+import itertools
 import unittest
 
 import ddt
@@ -84,6 +85,41 @@ class ProfileTest(unittest.TestCase):
         self.assertLess(profile.LONGEST - 10, len(text))
         self.assertEqual(made, profile.Profile.parse(text, size))
 
+    @hypothesis.given(st.lists(st.integers(0, 1 << 16), max_size=4000))
+    def test_finest_leaves_nothing_out(self, numbers):
+        size = 8192 * MIB
+        made = profile.Profile.finest(size, profile.UNIT, numbers)
+        self.assertLessEqual(len(made.to_text()), profile.LONGEST)
+        self.assertEqual(1.0, made.share(profile.Profile(
+            size, profile.UNIT, tuple(map(profile.Extent, set(numbers))))))
+        if made.area > profile.UNIT:
+            half = made.area // 2
+            units = half // profile.UNIT
+            there = [number // units for number in numbers]
+            cut = profile.Profile.of(size, half, there)
+            self.assertLess(cut.bytes, len(set(there)) * half)
+
+    @hypothesis.given(recorded(), st.integers(1, 9))
+    def test_places_have_all_and_leave_out_the_widest_gaps(self, what, most):
+        size, area, numbers = what
+        made = profile.Profile.of(size, area, numbers)
+        places = made.places(most)
+        self.assertLessEqual(len(places), most)
+        self.assertEqual(sorted(places), list(places))
+        for offset, length in made.pieces:
+            self.assertEqual(1, sum(
+                begin <= offset and offset + length <= begin + count
+                for begin, count in places))
+        between = [after - begin - length for (begin, length), (after, _count)
+                   in itertools.pairwise(places)]
+        within = [length for offset, length in made.rest if any(
+            begin < offset < begin + count for begin, count in places)]
+        self.assertGreaterEqual(min(between, default=size),
+                                max(within, default=0)
+                                if len(places) == most else 0)
+        if len(places) < most:
+            self.assertEqual([], within)
+
     @hypothesis.given(SIZES, st.integers(1, 1 << 16))
     def test_no_template_has_too_many_areas(self, size, most):
         area = profile.area_size(size, most)
@@ -101,6 +137,26 @@ class ProfileTest(unittest.TestCase):
         self.assertEqual(0.0, of([]).share(known))
         coarse = profile.Profile(size, 16 * MIB, (profile.Extent(1),))
         self.assertEqual(0.5, coarse.share(of([16, 31, 15, 32])))
+
+    @ddt.data(
+        ('v2 40 1+8', 'v2 10 4+4 8+17', True),
+        ('v2 40 1+8', 'v2 10 24 20 1c 18 14 10 c 8 4', True),
+        ('v2 40 1+8', 'v2 10 24 20 1c 18 14 10 c 8 4 80', True),
+        ('v2 40 1+8', 'v2 10 20 1c 18 14 10 c 8 4', True),
+        # too little is spared
+        ('v2 40 1+8', 'v2 10 4+1e', False),
+        # the boot broke off, or is another
+        ('v2 40 1+8', 'v2 10 18 14 10 c 8 4', False),
+        ('v2 40 1+8', 'v2 10 84 80 7c 78 74 70 6c 68 64', False),
+        # areas are no smaller
+        ('v2 40 1+8', 'v2 40 1+7', False),
+        ('v2 40 1+8', 'v2 80 0+4', False),
+        ('v2 40', 'v2 10', False))
+    @ddt.unpack
+    def test_refines(self, known, text, refines):
+        known, read = (profile.Profile.parse(each, 100 * MIB)
+                       for each in (known, text))
+        self.assertEqual(refines, read.refines(known))
 
     @ddt.data(
         None, 7, b'v2 40 0', '', 'v2', 'v1 1 0', 'v2 0 0', 'v2 40 x',

@@ -11,81 +11,18 @@
 #    under the License.
 
 import unittest
-from unittest import mock
 
 import ddt
-from oslo_concurrency import processutils
 
+from os_brick_vmthunder import dmstats
 from os_brick_vmthunder import exception
-from os_brick_vmthunder.privileged import dmsetup
 from os_brick_vmthunder import profile
 from os_brick_vmthunder import recorder
-from os_brick_vmthunder import sysfs
+from tests.unit.os_brick_vmthunder import fake_statistics
 
+GIB = 1 << 30
 MIB = profile.MIB
-KERNEL, NAME = 'dm-7', 'vmthunder-x-origin'
-
-
-class FakeStatistics:
-    """device-mapper's statistics of one device."""
-
-    def __init__(self, sectors):
-        self.sectors = sectors
-        self.regions = {}
-        self.said = []
-        self.there = True
-        self.reads = self.printed = 0
-        self.memory = 1 << 30
-        self.processors = 1
-
-    def message(self, name, text):
-        if not self.there:
-            raise processutils.ProcessExecutionError(
-                stderr=f'Device {name} not found\n')
-        self.said.append((name, text))
-        action, *words = text.split()
-        return getattr(self, action[1:])(*words)
-
-    def stats_create(self, area, step, program):
-        number = str(len(self.regions))
-        self.regions[number] = area, int(step), program, {}
-        return f'{number}\n'
-
-    def stats_list(self, program):
-        return ''.join(f'{number}: {area} {step} {owner} -\n'
-                       for number, (area, step, owner, _read)
-                       in self.regions.items() if owner == program)
-
-    def stats_delete(self, number):
-        del self.regions[number]
-        return ''
-
-    def stats_print(self, number, first='0', count='0'):
-        area, step, _program, read = self.regions[number]
-        start, length = map(int, area.split('+'))
-        lines = [
-            f'{place}+{min(step, length - place)} '
-            f'3 0 {read.get(place // step, 0)} '
-            '0 5 0 40 0 0 0 0 0 0\n'  # written to, which doesn't count
-            for place in range(start, start + length, step)]
-        self.printed += int(count)
-        return ''.join(lines[int(first):][:int(count) or len(lines)])
-
-    def attribute(self, kernel, name):
-        assert (kernel, name) == (KERNEL, 'stat')
-        return f'{self.reads} 0 0' if self.there else None
-
-    def sysconf(self, name):
-        return {'SC_PHYS_PAGES': self.memory >> 12, 'SC_PAGE_SIZE': 4096,
-                'SC_NPROCESSORS_CONF': self.processors}[name]
-
-    def read(self, *numbers):
-        """Read some places, by the number of the unit."""
-        self.reads += len(numbers)
-        for _area, step, _program, read in self.regions.values():
-            for number in numbers:
-                place = number * profile.UNIT // 512 // step
-                read[place] = read.get(place, 0) + 8
+KERNEL, NAME = fake_statistics.KERNEL, fake_statistics.NAME
 
 
 @ddt.ddt
@@ -94,16 +31,12 @@ class RecordingTest(unittest.TestCase):
     def setUp(self):
         super().setUp()
         self.now = 100.0
-        self.kernel = FakeStatistics(50 * 2048)
-        for target, name in ((dmsetup, 'message'), (sysfs, 'attribute'),
-                             (recorder.os, 'sysconf')):
-            patch = mock.patch.object(target, name,
-                                      getattr(self.kernel, name))
-            patch.start()
-            self.addCleanup(patch.stop)
+        self.kernel = fake_statistics.FakeStatistics()
+        self.kernel.use(self)
 
-    def record(self, size=50 * MIB - 512):
-        return recorder.Recording(KERNEL, NAME, size, lambda: self.now)
+    def record(self, size=50 * MIB - 512, known=None):
+        return recorder.Recording(KERNEL, NAME, size, known,
+                                  lambda: self.now)
 
     def test_order(self):
         recording = self.record()
@@ -116,7 +49,7 @@ class RecordingTest(unittest.TestCase):
         self.assertEqual(
             profile.Profile.of(50 * MIB - 512, profile.UNIT,
                                [4, 9, 0, 3199, 1, 64, 127, 130]),
-            recording.profile)
+            recording.read())
 
     def test_looks_closely_only_where_something_was_read(self):
         recording = self.record()
@@ -125,10 +58,10 @@ class RecordingTest(unittest.TestCase):
         self.kernel.read(5)
         recording.look()
         recording.look()
-        self.assertEqual(64, self.kernel.printed)
+        self.assertEqual(2 * 50 + 64, self.kernel.printed)
         self.kernel.read(6, 64, 1000)
         recording.look()
-        self.assertEqual(64 + 3 * 64, self.kernel.printed)
+        self.assertEqual(3 * 50 + 64 + 3 * 64, self.kernel.printed)
         self.assertEqual(3 + 3, sum('print' in text
                                     for _name, text in self.kernel.said))
 
@@ -140,7 +73,7 @@ class RecordingTest(unittest.TestCase):
         self.assertEqual(2, sum('print' in text
                                 for _name, text in self.kernel.said))
         self.assertEqual(list(read), [
-            extent.first for extent in recording.profile.extents])
+            extent.first for extent in recording.read().extents])
 
     @ddt.data((1 << 40, 1, 1118481), (256 << 30, 64, 39522),
               (512 << 20, 1, 139810), (176 << 20, 1, 48059),
@@ -161,7 +94,36 @@ class RecordingTest(unittest.TestCase):
         recording = self.record(1 << 40)
         self.kernel.read(7 << 13)
         recording.look()
-        self.assertEqual('v2 2000 7', recording.profile.to_text())
+        self.assertEqual('v2 2000 7', recording.read().to_text())
+
+    def test_looks_closely_where_large_areas_were_read_before(self):
+        size = 20 * GIB
+        self.kernel.processors = 64
+        self.kernel.memory = 256 * GIB
+        first = self.record(size)
+        boot = [5 * GIB, 5 * GIB + 3 * MIB, GIB, 18 * GIB]
+        numbers = [offset // profile.UNIT for offset in boot]
+        self.kernel.read(*numbers)
+        first.look()
+        coarse = first.read()
+        self.assertEqual((MIB, 4 * MIB), (coarse.area, coarse.bytes))
+        first.end()
+        second = self.record(size, coarse)
+        for number in numbers:
+            self.kernel.read(number)
+            second.look()
+        self.kernel.read(16 * GIB // profile.UNIT)  # elsewhere
+        second.look()
+        elsewhere = range(16 * GIB // profile.UNIT,
+                          (16 * GIB + MIB) // profile.UNIT)
+        self.assertEqual(profile.Profile.of(
+            size, profile.UNIT, [*numbers, *elsewhere]), second.read())
+        second.end()
+        self.assertEqual({}, self.kernel.regions)
+
+    def test_does_not_look_closer_where_all_is_close(self):
+        self.record(known=profile.Profile.of(50 * MIB - 512, MIB, [3, 9]))
+        self.assertEqual(2, len(self.kernel.said))
 
     def test_is_over_when_it_is_quiet(self):
         recording = self.record()
@@ -212,12 +174,12 @@ class RecordingTest(unittest.TestCase):
                                     f'{NAME}.*not found$'):
             recording.look()
         recording.end()
-        recorder.end_all(NAME)
+        dmstats.end_all(NAME)
         self.assertRaises(exception.DeviceMapperError, self.record)
 
     def test_what_others_left(self):
         self.record()
         self.kernel.stats_create('0+99', '9', 'somebody')
         self.record()
-        recorder.end_all(NAME)
+        dmstats.end_all(NAME)
         self.assertEqual(['2'], list(self.kernel.regions))
