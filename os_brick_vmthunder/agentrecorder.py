@@ -13,8 +13,8 @@
 """Records the boots of this host's guests and compares them with profiles.
 
 Each boot is watched, as long as another of the same template isn't. One that
-isn't foretold makes a new profile, and so does one that tells the same much
-more closely; Cinder hears of it when this host attaches its next volume.
+isn't foretold makes a new profile, and so does one that tells the same more
+closely; Cinder hears of it when this host attaches its next volume.
 """
 
 import dataclasses

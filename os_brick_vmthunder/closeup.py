@@ -28,8 +28,6 @@ _MOST_PLACES = 32
 # Two recordings, closely looked at, have to stay below what the kernel has for
 # statistics at most, a quarter of its memory.
 _MEMORY_SHARE = 2
-# How many times as small areas have to be, or it isn't worth it.
-_CLOSER = 4
 
 
 class CloseUp:
@@ -85,13 +83,13 @@ def begin(name: str, known: profiles.Profile, coarse: int) -> CloseUp | None:
     """Look closer at what a profile names; see :class:`CloseUp`.
 
     :param coarse: bytes of an area of all of the template.
-    :returns: None if there isn't the memory for areas much smaller than those
-        of the profile and those of all of the template.
+    :returns: None if there isn't the memory for areas smaller than those of
+        the profile and those of all of the template.
     """
     area = profiles.area_size(
         sum(length for _offset, length in known.places(_MOST_PLACES)),
-        dmstats.most_areas() // _MEMORY_SHARE)
-    if area * _CLOSER > min(coarse, known.area):
+        max(1, dmstats.most_areas() // _MEMORY_SHARE))
+    if area >= min(coarse, known.area):
         return None
     return CloseUp(name, known, area, coarse)
 

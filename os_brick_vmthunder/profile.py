@@ -43,9 +43,9 @@ LONGEST = 8192
 
 # How many times what was read a profile may foretell.
 _MOST_WASTE = 8
-# Which part of what is foretold a finer profile has to spare, and which part
-# of the areas it has to have been in: a boot that broke off tells nothing.
-_SPARED, _SEEN = 1 / 8, 7 / 8
+# In which part of what is foretold a boot has to have been to tell it more
+# closely: one that broke off tells nothing.
+_SEEN = 7 / 8
 
 _VERSION = 'v2'
 _NUMBER = re.compile(r'[0-9a-f]{1,8}')
@@ -223,7 +223,7 @@ class Profile:
                 self.bytes <= _MOST_WASTE * read.bytes)
 
     def refines(self, known: 'Profile') -> bool:
-        """Tell whether it says the same more closely, so that much is spared.
+        """Tell whether it says the same more closely.
 
         :param known: what it was recorded beside.
         """
@@ -231,8 +231,7 @@ class Profile:
                 for number in range(extent.first, extent.end)}
         foretold = sum(known._foretells(number * known.area)
                        for number in seen) * known.area
-        return (self.area < known.area and
-                self.bytes < (1 - _SPARED) * known.bytes and
+        return (self.area < known.area and self.bytes <= known.bytes and
                 foretold >= _SEEN * known.bytes)
 
     def share(self, read: 'Profile') -> float:

@@ -42,7 +42,7 @@ class Scale:
     link_mbit: float = 50.0
     pauses: float = 6.0
     share: int = 1
-    memory: int = dataclasses.field(default=256, compare=False)
+    memory: int = dataclasses.field(default=320, compare=False)
     cache: int = dataclasses.field(default=32, compare=False)
     ahead: float = 2.0
 

@@ -76,13 +76,14 @@ class CloseUpTest(unittest.TestCase):
         self.assertEqual(MIB, read.area)  # there are as many of them
         self.assertEqual(len(numbers), len(read.extents))
 
-    @ddt.data((1 << 30, 4 * UNIT, True), (1 << 30, 2 * UNIT, False),
-              (100 << 20, MIB, True), (10 << 20, MIB, False))
+    @ddt.data((1 << 30, 2 * UNIT, True), (1 << 30, UNIT, False),
+              (100 << 20, MIB, True), (1 << 20, MIB, False),
+              (4096, MIB, False))
     @ddt.unpack
-    def test_only_where_it_is_worth_it(self, memory, coarse, worth):
+    def test_only_where_areas_are_smaller(self, memory, coarse, closer):
         self.kernel.memory = memory
         seen = self.begin(range(0, 64 * 16, 16), coarse)
-        self.assertEqual((worth, worth),
+        self.assertEqual((closer, closer),
                          (seen is not None, bool(self.kernel.regions)))
 
     def test_end(self):

@@ -139,19 +139,20 @@ class ProfileTest(unittest.TestCase):
         self.assertEqual(0.5, coarse.share(of([16, 31, 15, 32])))
 
     @ddt.data(
-        ('v2 40 1+8', 'v2 10 4+4 8+17', True),
+        ('v2 40 1+8', 'v2 10 4+4 8+18', True),
         ('v2 40 1+8', 'v2 10 24 20 1c 18 14 10 c 8 4', True),
         ('v2 40 1+8', 'v2 10 24 20 1c 18 14 10 c 8 4 80', True),
         ('v2 40 1+8', 'v2 10 20 1c 18 14 10 c 8 4', True),
-        # too little is spared
-        ('v2 40 1+8', 'v2 10 4+1e', False),
+        ('v2 40 1+8', 'v2 10 4+20', True),
+        # it names more
+        ('v2 40 1+8', 'v2 10 4+20 80', False),
         # the boot broke off, or is another
         ('v2 40 1+8', 'v2 10 18 14 10 c 8 4', False),
         ('v2 40 1+8', 'v2 10 84 80 7c 78 74 70 6c 68 64', False),
         # areas are no smaller
         ('v2 40 1+8', 'v2 40 1+7', False),
         ('v2 40 1+8', 'v2 80 0+4', False),
-        ('v2 40', 'v2 10', False))
+        ('v2 40', 'v2 10', True))
     @ddt.unpack
     def test_refines(self, known, text, refines):
         known, read = (profile.Profile.parse(each, 100 * MIB)
