@@ -100,10 +100,11 @@ class Recorder:
         recording.look()
         if not recording.is_over and not recording.is_vain:
             return
-        read = recording.read()
+        read = recording.read() if recording.is_over else None
         recording.end()
         del self._running[origin]
-        judge(origin.template_id, read)
+        if read:
+            judge(origin.template_id, read)
 
 
 def judge(template_id: str, read: profiles.Profile) -> None:

@@ -31,31 +31,35 @@ _MEMORY_SHARE = 2
 
 
 class CloseUp:
-    """Small areas of those places that a profile names, counted from now on.
+    """Small areas of some places of an origin, counted from now on.
 
-    :param name: device-mapper's, of an origin.
-    :param known: the profile.
+    :param name: device-mapper's, of the origin.
+    :param size: bytes of the template.
+    :param places: offsets and lengths in bytes.
     :param area: bytes of a small area.
     :param coarse: bytes of one of the areas of all of the template, a
         multiple of it.
     :raises DeviceMapperError: the kernel refuses.
     """
 
-    def __init__(self, name: str, known: profiles.Profile, area: int,
+    def __init__(self, name: str, size: int,
+                 places: Iterable[tuple[int, int]], area: int,
                  coarse: int) -> None:
-        self._size = known.size
+        self._size = size
         self._area = area
         self._ratio = coarse // area
-        self._watched = [(numbers, dmstats.Region(
-            name, numbers.start * area,
-            min(len(numbers) * area, known.size - numbers.start * area), area))
-            for numbers in _numbers(known, area)]
+        self._watched: list[tuple[range, dmstats.Region]] = []
+        for offset, length in places:
+            numbers = range(offset // area, -(-(offset + length) // area))
+            first = numbers.start * area
+            self._watched.append((numbers, dmstats.Region(
+                name, first, min(len(numbers) * area, size - first), area)))
 
     def read(self, coarse: Iterable[int]) -> profiles.Profile:
         """Return what was read.
 
         :param coarse: numbers of those areas of all of the template that
-            were read, in order. Of what the profile didn't name, all counts.
+            were read, in order. Of what is in none of the places, all counts.
         :raises DeviceMapperError: the device is gone.
         """
         return profiles.Profile.finest(
@@ -82,19 +86,14 @@ class CloseUp:
 def begin(name: str, known: profiles.Profile, coarse: int) -> CloseUp | None:
     """Look closer at what a profile names; see :class:`CloseUp`.
 
-    :param coarse: bytes of an area of all of the template.
+    :param known: the profile.
     :returns: None if there isn't the memory for areas smaller than those of
         the profile and those of all of the template.
     """
+    places = known.places(_MOST_PLACES)
     area = profiles.area_size(
-        sum(length for _offset, length in known.places(_MOST_PLACES)),
+        sum(length for _offset, length in places),
         max(1, dmstats.most_areas() // _MEMORY_SHARE))
     if area >= min(coarse, known.area):
         return None
-    return CloseUp(name, known, area, coarse)
-
-
-def _numbers(known: profiles.Profile, area: int) -> Iterator[range]:
-    """Yield the numbers of the small areas of each place."""
-    for offset, length in known.places(_MOST_PLACES):
-        yield range(offset // area, -(-(offset + length) // area))
+    return CloseUp(name, known.size, places, area, coarse)

@@ -227,8 +227,7 @@ class Profile:
 
         :param known: what it was recorded beside.
         """
-        seen = {number * self.area // known.area for extent in self.extents
-                for number in range(extent.first, extent.end)}
+        seen = {start // known.area for start in self._starts()}
         foretold = sum(known._foretells(number * known.area)
                        for number in seen) * known.area
         return (self.area < known.area and self.bytes <= known.bytes and
@@ -236,11 +235,16 @@ class Profile:
 
     def share(self, read: 'Profile') -> float:
         """Return how much of what was read it foretold, from 0 to 1."""
-        starts = [number * read.area for extent in read.extents
-                  for number in range(extent.first, extent.end)]
+        starts = list(read._starts())
         if not starts:
             return 1.0
         return sum(map(self._foretells, starts)) / len(starts)
+
+    def _starts(self) -> Iterator[int]:
+        """Yield the byte at which each area begins, in order."""
+        for extent in self.extents:
+            for number in range(extent.first, extent.end):
+                yield number * self.area
 
     def _foretells(self, offset: int) -> bool:
         number = offset // self.area

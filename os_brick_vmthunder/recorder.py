@@ -42,7 +42,8 @@ class Recording:
     :param kernel: the kernel's name of an origin.
     :param name: device-mapper's.
     :param size: bytes of the template, with which it begins.
-    :param known: the template's profile, to be looked at closely.
+    :param known: the template's profile, to be looked at closely, if it has
+        one.
     :raises DeviceMapperError: the kernel refuses.
     """
 

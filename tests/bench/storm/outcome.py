@@ -232,8 +232,9 @@ def merge(runs: typing.Sequence[Run]) -> Run:
 
 
 def _row(values: dict[str, typing.Any]) -> Row:
+    written = values.get('written')
     return Row(**{**values, 'parents': tuple(values['parents']),
                   'wrong': tuple(values['wrong']),
-                  'written': tuple(values.get('written') or ()) or None,
+                  'written': written and tuple(written),
                   'progress': tuple((seconds, count) for seconds, count
                                     in values['progress'])})
